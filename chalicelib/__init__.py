@@ -1,0 +1,1 @@
+"""Certhaven: certificate management that an organisation runs in its own cloud account."""

@@ -1,0 +1,32 @@
+"""Where a certificate stands at a moment; right at every moment because it is never stored."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from chalicelib.domain.model import Certificate, Status
+
+RENEWAL_WINDOW = timedelta(days=30)
+SHORT_LIFETIME = timedelta(days=90)
+
+
+def renewal_due_at(not_before: datetime, not_after: datetime) -> datetime:
+    """When a certificate becomes `to_be_renewed`: 30 days, or a third of a short lifetime, before its end."""
+    lifetime = not_after - not_before
+    return not_after - (lifetime / 3 if lifetime < SHORT_LIFETIME else RENEWAL_WINDOW)
+
+
+def status_at(certificate: Certificate, now: datetime) -> Status:
+    """The status at `now` (aware UTC). A certificate is valid through its last second (RFC 5280, 4.1.2.5)."""
+    if certificate.revoked_at is not None:
+        return Status.REVOKED
+    if now > certificate.not_after:
+        return Status.EXPIRED
+    if now >= renewal_due_at(certificate.not_before, certificate.not_after):
+        return Status.TO_BE_RENEWED
+    return Status.ISSUED
+
+
+def days_left(not_after: datetime, now: datetime) -> int:
+    """Whole days from `now` to the end of validity; negative once it has passed."""
+    return (not_after - now).days

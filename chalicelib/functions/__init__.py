@@ -1,0 +1,1 @@
+"""What the service does, one file per function; each knows only the domain and the ports."""

@@ -1,0 +1,269 @@
+"""The Protocols between the service's functions and the world: storage, keys, time, dropped files.
+
+Every implementation passes the contract test of its Protocol in ``tests/contracts``. All methods may be
+called concurrently. Every method that reads or writes tenant data takes the account id and sees nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from chalicelib.domain.model import (
+    Account,
+    AuditEvent,
+    Certificate,
+    CertificateFilter,
+    Csr,
+    KeyContext,
+    Material,
+    Page,
+    SealedKeys,
+    Token,
+)
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def __call__(self) -> datetime:
+        """Now, aware, in UTC."""
+        ...
+
+
+class KeyVault(Protocol):
+    """Keeps private keys under envelope encryption."""
+
+    def seal(self, context: KeyContext, keys: Mapping[str, bytes]) -> SealedKeys:
+        """Encrypt `keys` (name to PKCS #8 or SEC 1 PEM bytes) under one new data key bound to `context`."""
+        ...
+
+    def open(self, context: KeyContext, sealed: SealedKeys) -> Mapping[str, bytes]:
+        """The keys again.
+
+        Raises:
+            KeyVaultError: the context is not the one sealed under, or the ciphertext was changed.
+        """
+        ...
+
+
+class KeyVaultError(Exception):
+    """A sealed key cannot be opened. Says neither key nor ciphertext."""
+
+
+class CertificateStore(Protocol):
+    """The inventory. Writes are atomic with the audit event they are given."""
+
+    def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
+        """Store a new certificate; of two simultaneous ones with one fingerprint or name, one is stored.
+
+        Raises:
+            Conflict: `DuplicateCertificate` (the message and `existing_id` name the holder), else `NameTaken`.
+        """
+        ...
+
+    def get(self, account_id: str, certificate_id: str) -> Certificate:
+        """The slim record. Raises: NotFound."""
+        ...
+
+    def material(self, account_id: str, certificate_id: str) -> Material:
+        """The heavy part. Raises: NotFound."""
+        ...
+
+    def by_fingerprint(self, account_id: str, fingerprint: str) -> str | None:
+        """The id of the certificate that has this fingerprint."""
+        ...
+
+    def name_taken(self, account_id: str, name: str) -> bool:
+        """Whether a certificate of the account has this name."""
+        ...
+
+    def page(
+        self,
+        account_id: str,
+        wanted: CertificateFilter,
+        *,
+        now: datetime,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[Certificate]:
+        """Certificates, soonest expiry first.
+
+        A page reads at most a fixed number of rows, so a rare match may give a short page with a cursor.
+
+        Raises:
+            InvalidRequest: `InvalidCursor`, for a cursor that this method did not give for this filter.
+        """
+        ...
+
+    def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
+        """Replace `old` by `new` (one version up), moving its name when it changed.
+
+        Raises:
+            NotFound: it was deleted. Conflict: `ConcurrentChange`, or `NameTaken`.
+        """
+        ...
+
+    def replace(
+        self,
+        old: Certificate,
+        retired: Certificate,
+        new: Certificate,
+        material: Material,
+        audit: AuditEvent,
+    ) -> None:
+        """Store `new`, which takes over `old`'s name, and write `old` back as `retired`, all or nothing.
+
+        Raises:
+            Conflict: `DuplicateCertificate`, `NameTaken` (the retired name), or `ConcurrentChange`.
+        """
+        ...
+
+    def delete(self, certificate: Certificate, audit: AuditEvent) -> None:
+        """Delete record, material and index entries. Raises: NotFound, Conflict: `ConcurrentChange`."""
+        ...
+
+
+class CsrStore(Protocol):
+    """Certificate signing requests, each perhaps with its sealed key (box name ``signing``)."""
+
+    def add(self, csr: Csr, keys: SealedKeys | None, audit: AuditEvent) -> None:
+        """Store a new request."""
+        ...
+
+    def get(self, account_id: str, csr_id: str) -> Csr:
+        """One request. Raises: NotFound."""
+        ...
+
+    def keys(self, account_id: str, csr_id: str) -> SealedKeys | None:
+        """Its sealed key, if it has one. Raises: NotFound."""
+        ...
+
+    def by_public_key(self, account_id: str, public_key_fingerprint: str) -> Csr | None:
+        """A request for this public key; one that has its private key goes before one that has not."""
+        ...
+
+    def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Csr]:
+        """Requests, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def delete(self, account_id: str, csr_id: str, audit: AuditEvent) -> None:
+        """Delete request and key. Raises: NotFound."""
+        ...
+
+
+class AccountStore(Protocol):
+    """Accounts and their access tokens."""
+
+    def add(self, account: Account, token: Token, audit: AuditEvent) -> None:
+        """Store a new account with its first token, all or nothing. Raises: Conflict: `ConcurrentChange`."""
+        ...
+
+    def get(self, account_id: str) -> Account:
+        """One account. Raises: NotFound."""
+        ...
+
+    def page(self, *, limit: int, cursor: str | None) -> Page[Account]:
+        """All accounts by id; for the operator. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def update(self, old: Account, new: Account, audit: AuditEvent) -> None:
+        """Replace `old` by `new` (one version up). Raises: NotFound, Conflict: `ConcurrentChange`."""
+        ...
+
+    def add_token(self, token: Token, audit: AuditEvent) -> None:
+        """Store a new token."""
+        ...
+
+    def token_by_digest(self, digest: str) -> Token | None:
+        """The token with this SHA-256, also when revoked or expired."""
+        ...
+
+    def tokens(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Token]:
+        """Tokens of an account, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def revoke_token(self, account_id: str, token_id: str, at: datetime, audit: AuditEvent) -> None:
+        """Revoke; a second time changes nothing. Raises: NotFound."""
+        ...
+
+    def touch_token(self, token: Token, at: datetime) -> None:
+        """Note the last use. Never raises for a token that is gone."""
+        ...
+
+
+class AuditStore(Protocol):
+    """The audit trail: append-only."""
+
+    def record(self, event: AuditEvent) -> None:
+        """Append one event that belongs to no other write (a refusal, a key access)."""
+        ...
+
+    def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[AuditEvent]:
+        """Events, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The answer first given under an Idempotency-Key. `body` is ``None`` when it held a secret."""
+
+    status: int
+    body: bytes | None
+
+
+class IdempotencyStore(Protocol):
+    """Remembers answers for a day, so that a repeated write is answered and not repeated."""
+
+    def begin(self, key: str, request_digest: str, now: datetime) -> Remembered | None:
+        """Claim `key`; the remembered answer when the same request was answered before.
+
+        Raises:
+            Conflict: `IdempotencyKeyReused` for another request, `IdempotencyInProgress` while the first runs
+                (a claim older than two minutes is taken over: its function is dead).
+        """
+        ...
+
+    def finish(self, key: str, answer: Remembered, now: datetime) -> None:
+        """Remember the answer."""
+        ...
+
+    def abandon(self, key: str) -> None:
+        """Give the claim back: the request failed in a way that a repeat may mend."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedObject:
+    """An object in the drop bucket, one exact version of it. `size` is in bytes."""
+
+    key: str
+    version: str
+    size: int
+    modified_at: datetime
+
+
+class DropBox(Protocol):
+    """The bucket that certificates are dropped into."""
+
+    def listing(self, prefix: str) -> Iterator[DroppedObject]:
+        """The current objects under a prefix, in key order."""
+        ...
+
+    def read(self, item: DroppedObject) -> bytes | None:
+        """The content of exactly this version; ``None`` when it is gone."""
+        ...
+
+    def write_json(self, key: str, content: bytes) -> None:
+        """Write a receipt or report, replacing what was there."""
+        ...
+
+    def move(self, item: DroppedObject, key: str) -> None:
+        """Copy this version to `key` without reading it here, then delete it; nothing when it is gone."""
+        ...
+
+    def delete(self, items: Sequence[DroppedObject]) -> None:
+        """Delete exactly these versions; those already gone are fine."""
+        ...

@@ -1,0 +1,1 @@
+"""DynamoDB tables, and the repositories that turn rows into domain values."""
