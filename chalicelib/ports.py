@@ -60,7 +60,7 @@ class CertificateStore(Protocol):
         """Store a new certificate; of two simultaneous ones with one fingerprint or name, one is stored.
 
         Raises:
-            Conflict: `DuplicateCertificate` (the message and `existing_id` name the holder), else `NameTaken`.
+            Conflict: `DuplicateCertificate` (the message and `existing_id` name the holder), or `NameTaken`.
         """
         ...
 

@@ -120,12 +120,34 @@ class AuditEvent:
     detail: Mapping[str, str] = field(default_factory=dict)
 
 
+#: How many domains the slim record of a certificate holds.
+MAX_LISTED_DOMAINS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class KeyContext:
+    """What a sealed key is bound to: associated data of the cipher and KMS encryption context."""
+
+    account_id: str
+    object_id: str
+    fingerprint: str
+
+    def as_mapping(self) -> dict[str, str]:
+        """The context as KMS takes it."""
+        return {
+            "account_id": self.account_id,
+            "object_id": self.object_id,
+            "fingerprint": self.fingerprint,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """The slim record of a certificate: all that lists, filters and reminders need.
 
     `domains` holds at most `MAX_LISTED_DOMAINS`; `domains_total` says how many there are.
-    `risks` are codes of the catalogue in `chalicelib.domain.findings`. `version` counts changes and guards writes.
+    `risks` are codes of the catalogue in `chalicelib.domain.findings`. `version` counts changes and
+    guards writes.
     `origin` names the event that made it (a dropped object's version), so that a repeat is known.
     """
 
@@ -159,8 +181,10 @@ class Certificate:
     replaced_by: str | None = None
     origin: str | None = None
 
-
-MAX_LISTED_DOMAINS = 50
+    @property
+    def key_context(self) -> KeyContext:
+        """What the certificate's keys are sealed under."""
+        return KeyContext(self.account_id, self.id, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,23 +198,6 @@ class SealedKeys:
     kms_key_id: str
     data_key: bytes
     boxes: Mapping[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class KeyContext:
-    """What a sealed key is bound to: associated data of the cipher and KMS encryption context."""
-
-    account_id: str
-    object_id: str
-    fingerprint: str
-
-    def as_mapping(self) -> dict[str, str]:
-        """The context as KMS takes it."""
-        return {
-            "account_id": self.account_id,
-            "object_id": self.object_id,
-            "fingerprint": self.fingerprint,
-        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,296 @@
+"""Where HTTP meets the service: every request is checked, every error rendered, every call logged, here.
+
+Chalice turns an exception that is not its own into a bare 500 that no middleware sees, so each view is
+wrapped here, in the one blueprint class.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from chalice.app import Blueprint, CaseInsensitiveMapping, Response
+
+from chalicelib.api.routes import Call, Reply, Route, Routes, to_json
+from chalicelib.api.types import ErrorAnswer, ErrorBody
+from chalicelib.api.views import finding_view
+from chalicelib.domain import errors
+from chalicelib.domain.model import Caller, Role
+from chalicelib.ports import Remembered
+from chalicelib.wiring import Services
+
+#: The one place where kinds of refusals become HTTP statuses.
+STATUS: Final[tuple[tuple[type[errors.CerthavenError], int], ...]] = (
+    (errors.InvalidRequest, 400),
+    (errors.Unauthenticated, 401),
+    (errors.Forbidden, 403),
+    (errors.NotFound, 404),
+    (errors.Conflict, 409),
+    (errors.TooLarge, 413),
+    (errors.Unprocessable, 422),
+    (errors.TooManyRequests, 429),
+)
+#: Largest request body in bytes. A leaf with chain and key is a few kilobytes.
+MAX_BODY: Final = 1_048_576
+#: Sent with every answer: nothing here is to be cached, framed or guessed at.
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Strict-Transport-Security": "max-age=31536000",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+class ApiBlueprint(Blueprint):  # type: ignore[misc]  # Chalice ships no types
+    """Registers routes and stands between them and Chalice."""
+
+    def __init__(self, services: Callable[[], Services], authorizer: object) -> None:
+        """Take what views need.
+
+        Args:
+            services: gives the service's functions; called at the first request, not at import.
+            authorizer: Chalice's authorizer object, for every route that is not public.
+        """
+        super().__init__(__name__)
+        self._services = services
+        self._authorizer = authorizer
+
+    def include(self, routes: Routes) -> None:
+        """Register the routes of a resource."""
+        for route in routes.routes:
+            options = {"authorizer": self._authorizer} if route.roles else {}
+            self.route(
+                route.path,
+                methods=[route.method],
+                content_types=["*/*"],
+                name=f"{route.method} {route.path}",
+                **options,
+            )(self._wrap(route))
+
+    def _wrap(self, route: Route) -> Callable[..., Response]:
+        def answer(**path: str) -> Response:
+            began = time.perf_counter()
+            request = self.current_request
+            caller = caller_of(request.context)
+            services = self._services()
+            try:
+                response = self._answer(route, request, caller, path, services)
+            except errors.CerthavenError as error:
+                response = refusal(error, caller.request_id)
+                _audit_refusal(services, route, caller, path, error)
+            except Exception as error:  # noqa: BLE001 - nothing a caller sends may show its insides
+                # The message and values of an unforeseen exception may hold key text: log where, not what.
+                frames = traceback.extract_tb(error.__traceback__)
+                services.log.error(
+                    "unforeseen",
+                    error_type=type(error).__name__,
+                    at=[f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in frames[-6:]],
+                    request_id=caller.request_id,
+                )
+                response = internal_error(caller.request_id)
+            services.log.info(
+                "request",
+                method=route.method,
+                route=route.path,
+                status=response.status_code,
+                ms=round((time.perf_counter() - began) * 1000, 1),
+                account_id=caller.account_id,
+                token_id=caller.token_id,
+                request_id=caller.request_id,
+            )
+            return response
+
+        answer.__name__ = route.view.__name__
+        return answer
+
+    def _answer(
+        self,
+        route: Route,
+        request: Any,
+        caller: Caller,
+        path: Mapping[str, str],
+        services: Services,  # noqa: ANN401
+    ) -> Response:
+        authorise(route, caller, request.context)
+        raw = bytes(request.raw_body or b"")
+        if len(raw) > MAX_BODY:
+            raise errors.TooLarge(
+                "RequestTooLarge", f"The body has {len(raw)} bytes; at most {MAX_BODY} are taken."
+            )
+        query = _query(route, request.query_params)
+        body = _body(route, raw)
+        call = Call(caller, path, query, body, request.headers, services)
+        key = request.headers.get("idempotency-key") if route.action and route.method != "GET" else None
+        if key is None:
+            return _render(route, route.view(call))[0]
+        return self._once(route, call, key, request.context["path"], raw)
+
+    def _once(self, route: Route, call: Call[Any, Any], key: str, path: str, raw: bytes) -> Response:
+        """Answer a request with an Idempotency-Key: the first time for real, then from memory."""
+        if not 1 <= len(key) <= 255:
+            raise errors.InvalidRequest(
+                "InvalidParameter", f"The Idempotency-Key has {len(key)} characters; 1 to 255 are wanted."
+            )
+        store, now = call.services.idempotency, call.services.clock()
+        digest = hashlib.sha256(msgspec.json.encode(call.query) + b"\0" + raw).hexdigest()
+        scope = "\0".join((call.caller.account_id, call.caller.token_id, route.method, path, key))
+        claim = hashlib.sha256(scope.encode()).hexdigest()
+        remembered = store.begin(claim, digest, now)
+        if remembered is not None:
+            if remembered.body is None:
+                raise errors.Conflict(
+                    "IdempotencySecretShown",
+                    "This request was carried out before, and its secret shown once.",
+                )
+            return _response(
+                remembered.status, remembered.body, "application/json", {"Idempotency-Replayed": "true"}
+            )
+        try:
+            response, secret = _render(route, route.view(call))
+        except errors.CerthavenError as error:
+            # A refusal changed nothing; the caller may mend the cause and repeat with the same key.
+            store.abandon(claim)
+            raise error from None
+        except BaseException:
+            store.abandon(claim)
+            raise
+        store.finish(claim, Remembered(response.status_code, None if secret else response.body), now)
+        return response
+
+
+def caller_of(context: Mapping[str, Any]) -> Caller:
+    """The caller that the authoriser found, from API Gateway's request context."""
+    found = context.get("authorizer") or {}
+    return Caller(
+        account_id=found.get("account_id", ""),
+        role=Role[found["role"].upper()] if found.get("role") else Role.VIEWER,
+        token_id=found.get("token_id", ""),
+        source_ip=(context.get("identity") or {}).get("sourceIp", ""),
+        request_id=context.get("requestId", ""),
+    )
+
+
+def authorise(route: Route, caller: Caller, context: Mapping[str, Any]) -> None:
+    """Refuse a caller whom the authoriser did not know, or whose role does not reach.
+
+    The authoriser lets unknown callers through with the `problem` it found, so that the refusal can say
+    precisely what is wrong with the token; here is the gate.
+
+    Raises:
+        Unauthenticated: the token is missing, unknown, expired or revoked. Forbidden: the role is too low.
+    """
+    if not route.roles:
+        return
+    problem = (context.get("authorizer") or {}).get("problem")
+    if problem or not caller.account_id:
+        code = problem or "TokenMissing"
+        raise errors.Unauthenticated(code, TOKEN_PROBLEMS[code])
+    if caller.role not in route.roles:
+        allowed = " or ".join(role.label for role in sorted(route.roles))
+        raise errors.Forbidden(
+            "RoleInsufficient", f"The token's role is {caller.role.label}; this needs {allowed}."
+        )
+
+
+TOKEN_PROBLEMS: Final = {
+    "TokenMissing": "The request carries no access token.",
+    "TokenInvalid": "The access token is not known.",
+    "TokenExpired": "The access token has expired.",
+    "TokenRevoked": "The access token was revoked.",
+}
+
+
+def refusal(error: errors.CerthavenError, request_id: str) -> Response:
+    """The answer to a refused request."""
+    status = next((s for kind, s in STATUS if isinstance(error, kind)), 500)
+    findings = (
+        [finding_view(f) for f in error.findings] if isinstance(error, errors.CertificateRefused) else []
+    )
+    body = ErrorAnswer(
+        error=ErrorBody(
+            code=error.code, message=error.message, hint=error.hint, findings=findings, request_id=request_id
+        )
+    )
+    extra = {"Retry-After": "5"} if isinstance(error, errors.TooManyRequests) else {}
+    return _response(status, to_json(body), "application/json", extra)
+
+
+def internal_error(request_id: str) -> Response:
+    """The answer when the service itself failed."""
+    body = ErrorAnswer(
+        error=ErrorBody(
+            code="InternalError",
+            message="The service failed to answer; nothing of your input is at fault.",
+            hint=errors.ERRORS["InternalError"],
+            findings=[],
+            request_id=request_id,
+        )
+    )
+    return _response(500, to_json(body), "application/json", {})
+
+
+def accept_anything(request: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401
+    """Middleware: a client that names no `Accept` takes anything (RFC 9110, 12.5.1), Chalice thinks nothing."""
+    if request is not None and not request.headers.get("accept"):
+        request.headers = CaseInsensitiveMapping({**dict(request.headers), "accept": "*/*"})
+    return get_response(request)
+
+
+def _response(status: int, body: bytes, content_type: str, extra: Mapping[str, str]) -> Response:
+    return Response(body, headers={**HEADERS, "Content-Type": content_type, **extra}, status_code=status)
+
+
+def _render(route: Route, result: Any) -> tuple[Response, bool]:  # noqa: ANN401 - whatever a view answers
+    reply = result if isinstance(result, Reply) else Reply(result)
+    if reply.body is None:
+        return _response(route.status, b"", "application/json", reply.headers), False
+    body = reply.body if isinstance(reply.body, bytes) else to_json(reply.body)
+    return _response(route.status, body, reply.content_type, reply.headers), reply.secret
+
+
+def _query(route: Route, given: Any) -> Any:  # noqa: ANN401 - Chalice's MultiDict, or None
+    values: dict[str, str] = {}
+    for name in given or {}:
+        found = given.getlist(name)
+        if len(found) > 1:
+            raise errors.InvalidRequest(
+                "InvalidParameter", f"The query parameter {name!r:.80} is given twice."
+            )
+        values[name] = found[0]
+    try:
+        return msgspec.convert(values, route.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise errors.InvalidRequest("InvalidParameter", f"Query parameters: {_quoted(error)}.") from None
+
+
+def _body(route: Route, raw: bytes) -> Any:  # noqa: ANN401 - the route's body type
+    if route.body is None:
+        return None
+    if not raw:
+        raise errors.InvalidRequest("InvalidRequest", "The request has no body; a JSON object is wanted.")
+    try:
+        return msgspec.json.decode(raw, type=route.body)
+    except msgspec.ValidationError as error:
+        raise errors.InvalidRequest("InvalidRequest", f"The body does not fit: {_quoted(error)}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # The text of a decoding error may quote the input.
+        raise errors.InvalidRequest("InvalidRequest", "The body is not JSON in UTF-8.") from None
+
+
+def _quoted(error: msgspec.ValidationError) -> str:
+    """The text of a validation error; names and values that it quotes from the input are cut short."""
+    return re.sub(r"([`'])([^`']{40})[^`']*", r"\1\2…", str(error))[:300]
+
+
+def _audit_refusal(
+    services: Services, route: Route, caller: Caller, path: Mapping[str, str], error: errors.CerthavenError
+) -> None:
+    """Keep refused changes and refused key reads in the audit trail, for callers who are known."""
+    if route.action and caller.account_id and not isinstance(error, errors.Unauthenticated):
+        target = next(iter(path.values()), "")
+        services.audit.refused(caller, route.action, target, error.code)

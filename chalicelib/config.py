@@ -1,0 +1,39 @@
+"""Every setting of the service: its environment variable, default and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+def _setting(variable: str, default: str, meaning: str) -> Any:  # noqa: ANN401 - as dataclasses.field has it
+    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings, read from the environment once per start of a function."""
+
+    stage: str = _setting("CERTHAVEN_STAGE", "local", "Name of the deployment; part of log lines.")
+    table_prefix: str = _setting("CERTHAVEN_TABLE_PREFIX", "certhaven-", "What every table name begins with.")
+    kms_key_id: str = _setting("CERTHAVEN_KMS_KEY_ID", "alias/certhaven", "KMS key that wraps the data keys.")
+    drop_bucket: str = _setting("CERTHAVEN_DROP_BUCKET", "", "Bucket that certificates are dropped into.")
+    log_level: str = _setting("LOG_LEVEL", "INFO", "Least severity that is logged.")
+    service_name: str = _setting("POWERTOOLS_SERVICE_NAME", "certhaven", "Name of the service in log lines.")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """The settings that `environment` gives, defaults for the rest."""
+        return cls(
+            **{
+                f.name: environment[f.metadata["variable"]]
+                for f in fields(cls)
+                if f.metadata["variable"] in environment
+            }
+        )
+
+
+def documented_settings() -> list[tuple[str, str, str]]:
+    """Variable, default and meaning of every setting, for the documentation and its test."""
+    return [(f.metadata["variable"], str(f.default), f.metadata["meaning"]) for f in fields(Settings)]

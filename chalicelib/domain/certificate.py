@@ -1,0 +1,360 @@
+"""What a certificate says: one parsed X.509 certificate, read once, every part of it checked to be readable."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtensionOID, NameOID, PublicKeyAlgorithmOID
+
+from chalicelib.domain import sm2
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+#: OID of the embedded list of signed certificate timestamps (RFC 6962, 3.3): only public CAs embed it.
+SCT_LIST_OID: Final = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
+#: Reserved policy identifiers of the CA/Browser Forum (Baseline Requirements, 7.1.6.1) begin so.
+CABF_POLICY_PREFIX: Final = "2.23.140.1.2."
+#: Signatures by the hash named in the certificate; SM2 has its own OID (GM/T 0006).
+SM2_SIGNATURE_OID: Final = "1.2.156.10197.1.501"
+#: Curves by the names people know.
+CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521", "secp224r1": "P-224"}
+
+
+class MalformedCertificateError(ValueError):
+    """A certificate, or a part of it, cannot be read. The text names the part."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A public key as a certificate or CSR carries it.
+
+    Attributes:
+        kind: RSA, RSA-PSS, ECDSA, Ed25519, Ed448, SM2, or the name of what is not supported.
+        size: in bits.
+        curve: name of the curve for ECDSA, else empty.
+        fingerprint: SHA-256 (hex) of the SubjectPublicKeyInfo in its canonical encoding.
+        native: the library's key, or the SM2 point; ``None`` when nothing here can use it.
+    """
+
+    kind: str
+    size: int
+    curve: str
+    fingerprint: str
+    native: CertificatePublicKeyTypes | sm2.Point | None
+
+    @property
+    def label(self) -> str:
+        """As people write it: ``RSA 2048``, ``ECDSA P-256``, ``SM2``."""
+        if self.kind in {"RSA", "RSA-PSS"}:
+            return f"{self.kind} {self.size}"
+        return f"{self.kind} {self.curve}" if self.curve else self.kind
+
+
+def describe_public_key(native: CertificatePublicKeyTypes, *, pss: bool = False) -> PublicKey:
+    """Kind, size and fingerprint of a key the library understands."""
+    spki = native.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    fingerprint = hashlib.sha256(spki).hexdigest()
+    if isinstance(native, rsa.RSAPublicKey):
+        return PublicKey("RSA-PSS" if pss else "RSA", native.key_size, "", fingerprint, native)
+    if isinstance(native, ec.EllipticCurvePublicKey):
+        curve = native.curve.name
+        return PublicKey("ECDSA", native.key_size, CURVES.get(curve, curve), fingerprint, native)
+    if isinstance(native, ed25519.Ed25519PublicKey):
+        return PublicKey("Ed25519", 256, "", fingerprint, native)
+    if isinstance(native, ed448.Ed448PublicKey):
+        return PublicKey("Ed448", 456, "", fingerprint, native)
+    if isinstance(native, dsa.DSAPublicKey):
+        return PublicKey("DSA", native.key_size, "", fingerprint, native)
+    return PublicKey(type(native).__name__.removesuffix("PublicKey"), 0, "", fingerprint, None)
+
+
+def describe_sm2_point(point: sm2.Point) -> PublicKey:
+    """The same for an SM2 point; the fingerprint is over its one canonical SPKI, whatever form it came in."""
+    return PublicKey("SM2", 256, "", hashlib.sha256(sm2.encode_spki(point)).hexdigest(), point)
+
+
+def canonical_name(name: x509.Name) -> tuple[object, ...]:
+    """A name for comparison (RFC 5280, 7.1): case and runs of spaces do not matter, string types neither."""
+    return tuple(
+        frozenset(
+            (
+                attribute.oid.dotted_string,
+                " ".join(unicodedata.normalize("NFKC", str(attribute.value)).casefold().split()),
+            )
+            for attribute in rdn
+        )
+        for rdn in name.rdns
+    )
+
+
+class ParsedCertificate:
+    """A certificate whose names, dates, key and extensions have all been read without error."""
+
+    def __init__(self, der: bytes) -> None:
+        """Read `der`.
+
+        Raises:
+            MalformedCertificateError: it is not a certificate, or a part of it cannot be read.
+        """
+        self.der = der
+        part = "the certificate"
+        try:
+            self.x509 = x509.load_der_x509_certificate(der)
+            part = "the subject"
+            self.subject_name = self.x509.subject
+            part = "the issuer"
+            self.issuer_name = self.x509.issuer
+            part = "the validity"
+            self.not_before = self.x509.not_valid_before_utc
+            self.not_after = self.x509.not_valid_after_utc
+            part = "the extensions"
+            self._extensions = {e.oid: e for e in self.x509.extensions}
+            part = "the public key"
+            self.public_key = self._read_public_key()
+            part = "the signature algorithm"
+            self.signature_oid = self.x509.signature_algorithm_oid.dotted_string
+        except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+            raise MalformedCertificateError(f"{part} cannot be read ({_reason(error)})") from None
+
+    def _read_public_key(self) -> PublicKey:
+        oid = self.x509.public_key_algorithm_oid
+        try:
+            native = self.x509.public_key()
+        except (UnsupportedAlgorithm, ValueError):
+            spki = sm2.certificate_spki(self.x509)
+            if point := sm2.spki_point(spki):
+                return describe_sm2_point(point)
+            name = getattr(oid, "_name", "Unknown OID")
+            kind = f"algorithm {oid.dotted_string}" if name == "Unknown OID" else name
+            return PublicKey(kind, 0, "", hashlib.sha256(spki).hexdigest(), None)
+        return describe_public_key(native, pss=oid == PublicKeyAlgorithmOID.RSASSA_PSS)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ParsedCertificate) and self.der == other.der
+
+    def __hash__(self) -> int:
+        return hash(self.der)
+
+    def __repr__(self) -> str:
+        return f"<ParsedCertificate {self.label}>"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the DER, lower-case hex."""
+        return hashlib.sha256(self.der).hexdigest()
+
+    @cached_property
+    def subject(self) -> str:
+        """The subject as RFC 4514 writes it."""
+        return self.subject_name.rfc4514_string()
+
+    @cached_property
+    def issuer(self) -> str:
+        """The issuer as RFC 4514 writes it."""
+        return self.issuer_name.rfc4514_string()
+
+    @cached_property
+    def common_name(self) -> str:
+        """The subject's last common name, or empty."""
+        names = self.subject_name.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(names[-1].value) if names else ""
+
+    @property
+    def label(self) -> str:
+        """How messages name the certificate: what people would recognise, bounded, on one line."""
+        text = self.common_name or (self.domains[0] if self.domains else "") or self.subject
+        return f"“{printable(text, 80)}”" if text else "without a subject"
+
+    @property
+    def serial_number(self) -> str:
+        """The serial number in hex, lower case."""
+        return format(self.x509.serial_number, "x")
+
+    @cached_property
+    def domains(self) -> tuple[str, ...]:
+        """The names it serves: those of the SAN, else the common name if it is one."""
+        if self.alternative_names or not looks_like_host(self.common_name):
+            return self.alternative_names
+        return (self.common_name.lower(),)
+
+    @cached_property
+    def alternative_names(self) -> tuple[str, ...]:
+        """DNS names and IP addresses of the SAN, lower case, without doubles."""
+        extension = self.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+        found: list[str] = []
+        for name in extension if isinstance(extension, x509.SubjectAlternativeName) else ():
+            if isinstance(name, x509.DNSName):
+                found.append(name.value.lower().rstrip("."))
+            elif isinstance(name, x509.IPAddress):
+                found.append(str(name.value))
+        return tuple(dict.fromkeys(found))
+
+    def extension(self, oid: x509.ObjectIdentifier) -> x509.ExtensionType | None:
+        """The value of an extension, or ``None``."""
+        found = self._extensions.get(oid)
+        return found.value if found is not None else None
+
+    @cached_property
+    def unknown_critical(self) -> tuple[str, ...]:
+        """OIDs of critical extensions that the library does not know (RFC 5280, 4.2: must be refused)."""
+        return tuple(
+            e.oid.dotted_string
+            for e in self._extensions.values()
+            if e.critical and isinstance(e.value, x509.UnrecognizedExtension)
+        )
+
+    @cached_property
+    def is_ca(self) -> bool:
+        """Whether basic constraints say CA, or a version 1 certificate signed itself (RFC 5280, 6.1.4 (k))."""
+        constraints = self.extension(ExtensionOID.BASIC_CONSTRAINTS)
+        if isinstance(constraints, x509.BasicConstraints):
+            return constraints.ca
+        return self.x509.version is x509.Version.v1 and self.is_self_issued and not self.domains
+
+    @cached_property
+    def path_length(self) -> int | None:
+        """How many intermediates may follow below this CA (RFC 5280, 4.2.1.9); ``None`` for any number."""
+        constraints = self.extension(ExtensionOID.BASIC_CONSTRAINTS)
+        return constraints.path_length if isinstance(constraints, x509.BasicConstraints) else None
+
+    @cached_property
+    def key_usage(self) -> x509.KeyUsage | None:
+        """The key usage extension, if there is one."""
+        usage = self.extension(ExtensionOID.KEY_USAGE)
+        return usage if isinstance(usage, x509.KeyUsage) else None
+
+    @cached_property
+    def is_self_issued(self) -> bool:
+        """Whether subject and issuer are the same name."""
+        return same_name(self.subject_name, self.issuer_name)
+
+    @cached_property
+    def is_self_signed(self) -> bool:
+        """Whether the certificate's own key made its signature."""
+        return self.is_self_issued and self.signed_by(self)
+
+    @cached_property
+    def subject_key_id(self) -> bytes | None:
+        """The subject key identifier, if there is one."""
+        value = self.extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+        return value.digest if isinstance(value, x509.SubjectKeyIdentifier) else None
+
+    @cached_property
+    def authority_key_id(self) -> bytes | None:
+        """The authority key identifier, if there is one."""
+        value = self.extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+        return value.key_identifier if isinstance(value, x509.AuthorityKeyIdentifier) else None
+
+    @cached_property
+    def is_public_web(self) -> bool:
+        """Whether the certificate itself claims the public web PKI: embedded SCTs, or a CA/B Forum policy."""
+        if self.extension(SCT_LIST_OID) is not None:
+            return True
+        policies = self.extension(ExtensionOID.CERTIFICATE_POLICIES)
+        return isinstance(policies, x509.CertificatePolicies) and any(
+            p.policy_identifier.dotted_string.startswith(CABF_POLICY_PREFIX) for p in policies
+        )
+
+    @cached_property
+    def signature_hash(self) -> str:
+        """Name of the signature's hash (``sha256``, ``sm3``); empty where the algorithm has none of its own."""
+        if self.signature_oid == SM2_SIGNATURE_OID:
+            return "sm3"
+        try:
+            algorithm = self.x509.signature_hash_algorithm
+        except UnsupportedAlgorithm:
+            return "unknown"
+        return algorithm.name if algorithm else ""
+
+    def issued_by_name(self, issuer: ParsedCertificate) -> bool:
+        """Whether the issuer's subject is this certificate's issuer."""
+        return same_name(issuer.subject_name, self.issuer_name)
+
+    def signed_by(self, issuer: ParsedCertificate) -> bool:
+        """Whether `issuer`'s key made this certificate's signature. Says nothing of names, dates or CA flags.
+
+        Raises:
+            MalformedCertificateError: nothing here can check this kind of signature.
+        """
+        signature, signed = self.x509.signature, self.x509.tbs_certificate_bytes
+        key = issuer.public_key.native
+        try:
+            if isinstance(key, tuple):
+                return sm2.verify_any(key, signature, signed) is not None
+            if isinstance(key, rsa.RSAPublicKey):
+                _verify_rsa(self.x509, key)
+            elif isinstance(key, ec.EllipticCurvePublicKey):
+                key.verify(signature, signed, ec.ECDSA(_hash_of(self.x509)))
+            elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+                key.verify(signature, signed)
+            else:
+                raise MalformedCertificateError(
+                    f"signatures by {issuer.public_key.label} keys cannot be checked"
+                )
+        except InvalidSignature:
+            return False
+        except MalformedCertificateError:
+            raise
+        except (UnsupportedAlgorithm, ValueError, TypeError):
+            return False
+        return True
+
+
+def _hash_of(certificate: x509.Certificate) -> hashes.HashAlgorithm:
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is None:
+        raise InvalidSignature
+    return algorithm
+
+
+def _verify_rsa(certificate: x509.Certificate, key: rsa.RSAPublicKey) -> None:
+    how = certificate.signature_algorithm_parameters
+    if not isinstance(how, padding.PSS | padding.PKCS1v15):
+        raise InvalidSignature
+    key.verify(certificate.signature, certificate.tbs_certificate_bytes, how, _hash_of(certificate))
+
+
+def same_name(one: x509.Name, other: x509.Name) -> bool:
+    """Whether two names are the same (RFC 5280, 7.1); equal bytes are the quick case."""
+    return one == other or canonical_name(one) == canonical_name(other)
+
+
+def looks_like_host(text: str) -> bool:
+    """Whether a common name is a host name or an IP address rather than the name of a person or product."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        labels = text.removeprefix("*.").split(".")
+        return len(labels) > 1 and all(
+            label.isascii() and label.replace("-", "").replace("_", "").isalnum() for label in labels
+        )
+    return True
+
+
+def printable(text: str, most: int) -> str:
+    """`text` on one line, without control and direction marks, at most `most` characters."""
+    clean = "".join(c if c.isprintable() else " " for c in text[: most * 2])
+    return clean if len(clean) <= most else clean[: most - 1] + "…"
+
+
+def _reason(error: Exception) -> str:
+    return printable(str(error) or type(error).__name__, 120)
+
+
+def read_dates(certificate: ParsedCertificate, now: datetime) -> str:
+    """``valid``, ``expired`` or ``future`` at `now`; both ends are within validity (RFC 5280, 4.1.2.5)."""
+    if now > certificate.not_after:
+        return "expired"
+    return "future" if now < certificate.not_before else "valid"

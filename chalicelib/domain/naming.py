@@ -1,0 +1,65 @@
+"""Names: what a certificate is called when nobody says, and which host names a domain pattern covers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chalicelib.domain.certificate import ParsedCertificate
+
+MAX_NAME = 63
+
+
+def suggested_name(leaf: ParsedCertificate) -> str:
+    """``domain-year-algorithm``, as in ``example.com-2026-rsa2048``; the year is that of issue.
+
+    A wildcard's ``*`` is written ``wildcard``. A long domain loses its leftmost characters.
+    """
+    domain = leaf.domains[0] if leaf.domains else (leaf.common_name or "certificate")
+    domain = domain.replace("*", "wildcard")
+    domain = "".join(c if c.isalnum() or c in "._-" else "-" for c in domain).strip("-.") or "certificate"
+    tail = f"-{leaf.not_before.year}-{algorithm_slug(leaf)}"
+    return domain[-(MAX_NAME - len(tail)) :].lstrip("-.") + tail
+
+
+def algorithm_slug(leaf: ParsedCertificate) -> str:
+    """The algorithm as names carry it: ``rsa2048``, ``ecdsa256``, ``ed25519``, ``sm2``."""
+    key = leaf.public_key
+    kind = key.kind.lower().replace("-", "").replace(" ", "")
+    return f"{kind}{key.size}" if key.kind in {"RSA", "RSA-PSS", "ECDSA"} else kind
+
+
+def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
+    """`wanted`, or the first of ``wanted-2``, ``wanted-3`` … that is not taken, at most 63 characters."""
+    name, number = wanted[:MAX_NAME], 1
+    while taken(name):
+        number += 1
+        tail = f"-{number}"
+        name = wanted[: MAX_NAME - len(tail)] + tail
+    return name
+
+
+def to_ascii_domain(domain: str) -> str:
+    """A domain as certificates hold it: lower case, without a final dot, IDN labels as A-labels (RFC 5890).
+
+    A label that cannot be encoded stays as it is: it matches nothing, which is the right answer.
+    """
+    return ".".join(_a_label(label) for label in domain.strip().lower().rstrip(".").split("."))
+
+
+def _a_label(label: str) -> str:
+    if label.isascii():
+        return label
+    try:
+        return label.encode("idna").decode("ascii")
+    except UnicodeError:
+        return label
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a certificate's name covers a host: equal, or a wildcard for exactly one label (RFC 9525, 6.3)."""
+    if pattern == host:
+        return True
+    if not pattern.startswith("*."):
+        return False
+    first, _, rest = host.partition(".")
+    return bool(first) and first != "*" and rest == pattern[2:]
