@@ -8,6 +8,8 @@
     ├── Forbidden           403  the caller's role does not reach this far
     ├── NotFound            404  no such thing in the caller's account
     ├── Conflict            409  the state of things does not allow it
+    │   ├── DuplicateCertificate
+    │   └── NameTaken
     ├── TooLarge            413  more than the service takes
     ├── Unprocessable       422  understood, and refused for what it says
     │   └── CertificateRefused   with every finding
@@ -52,6 +54,21 @@ class NotFound(CerthavenError):
 
 class Conflict(CerthavenError):
     """The state of things does not allow it."""
+
+
+class DuplicateCertificate(Conflict):
+    """The account holds a certificate with this fingerprint already: `existing_id`."""
+
+    def __init__(self, existing_id: str) -> None:
+        super().__init__("DuplicateCertificate", f"This certificate is already held, as {existing_id}.")
+        self.existing_id = existing_id
+
+
+class NameTaken(Conflict):
+    """Another certificate of the account has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("NameTaken", f"The name “{name}” is taken.")
 
 
 class TooLarge(CerthavenError):

@@ -32,6 +32,16 @@ class Finding:
     param: str
 
 
+def error(code: str, message: str, hint: str, param: str) -> Finding:
+    """A finding that refuses the certificate."""
+    return Finding(code, Severity.ERROR, message, hint, param)
+
+
+def warning(code: str, message: str, hint: str, param: str) -> Finding:
+    """A finding that is stored with the certificate."""
+    return Finding(code, Severity.WARNING, message, hint, param)
+
+
 #: Every finding code, with what it means. The documentation test holds README's table against it.
 CODES: dict[str, str] = {
     "CertificateFormatIncorrect": "The text is not a PEM certificate, or its markers are damaged.",
@@ -39,6 +49,7 @@ CODES: dict[str, str] = {
     "PrivateKeyEncrypted": "A passphrase protects the private key.",
     "PrivateKeyFormatIncorrect": "The text is not a PEM private key.",
     "PrivateKeyMissing": "No private key was given and no stored CSR fits.",
+    "PrivateKeyElsewhere": "The stored CSR that fits has no private key here.",
     "KeyMismatch": "Certificate and private key do not match.",
     "ChainIncomplete": "The intermediate that signed the certificate is missing.",
     "ChainBroken": "A certificate does not belong to the chain, or a signature is wrong.",
@@ -60,5 +71,22 @@ CODES: dict[str, str] = {
     "InputRepaired": "The text was damaged in a way that loses nothing; it was repaired.",
     "DuplicateInput": "The same certificate was given more than once.",
     "DomainsDiffer": "The replacement does not cover the domains of the certificate it replaces.",
-    "MalformedExtension": "A part of the certificate cannot be read.",
+    "ChainAlternative": "A cross-signed certificate belongs to another path of the chain.",
+    "EncryptionKeyReused": "The two SM2 certificates have the same key.",
+    "KeyUsageUnsuitable": "The key usage does not allow what the certificate is for.",
 }
+
+#: Warnings that stay true of the certificate as long as it is held: its risk tags.
+RISKS: frozenset[str] = frozenset(
+    {
+        "EncryptionCertificateMissing",
+        "EncryptionKeyReused",
+        "IntermediateExpired",
+        "LeakageRisk",
+        "MissingSAN",
+        "NotALeaf",
+        "SelfSigned",
+        "ValidityTooLong",
+        "WeakSignature",
+    }
+)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from chalicelib.domain.certificate import ParsedCertificate
-from chalicelib.domain.findings import Finding, Severity
+from chalicelib.domain.findings import Finding, error, warning
 
 MIN_RSA_BITS: Final = 2048
 MIN_EC_BITS: Final = 224
@@ -34,21 +34,21 @@ def key_findings(certificate: ParsedCertificate, param: str) -> Iterator[Finding
     """WeakKey and UnsupportedAlgorithm for the certificate's own key."""
     key = certificate.public_key
     if key.kind in {"RSA", "RSA-PSS"} and key.size < MIN_RSA_BITS:
-        yield _error(
+        yield error(
             "WeakKey",
             f"The RSA key of {certificate.label} has {key.size} bits; at least {MIN_RSA_BITS} are wanted.",
             "Make a new key (`openssl genrsa -out new.key 2048`) and have the certificate issued anew.",
             param,
         )
     elif key.kind == "ECDSA" and key.size < MIN_EC_BITS:
-        yield _error(
+        yield error(
             "WeakKey",
             f"The EC key of {certificate.label} has {key.size} bits; at least {MIN_EC_BITS} are wanted.",
             "Make a new key (`openssl ecparam -name prime256v1 -genkey`) and have the certificate issued anew.",
             param,
         )
     elif key.kind not in SUPPORTED_KINDS or (key.kind == "ECDSA" and key.curve not in SUPPORTED_CURVES):
-        yield _error(
+        yield error(
             "UnsupportedAlgorithm",
             f"The key of {certificate.label} is {key.label}; supported are {SUPPORTED}.",
             "Have the certificate issued for a key of a supported algorithm.",
@@ -60,14 +60,14 @@ def signature_findings(certificate: ParsedCertificate, param: str) -> Iterator[F
     """WeakSignature: a broken hash refuses, SHA-1 warns. A root's own signature proves nothing: not asked."""
     name = certificate.signature_hash
     if name in REFUSED_HASHES:
-        yield _error(
+        yield error(
             "WeakSignature",
             f"{certificate.label} is signed with {name.upper()}, which is broken; SHA-256 or better is wanted.",
             "Have the certificate issued anew; CAs have signed with SHA-256 since 2014.",
             param,
         )
     elif name in DISCOURAGED_HASHES:
-        yield _warning(
+        yield warning(
             "WeakSignature",
             f"{certificate.label} is signed with SHA-1, which browsers no longer accept.",
             "Have the certificate issued anew with SHA-256.",
@@ -78,14 +78,14 @@ def signature_findings(certificate: ParsedCertificate, param: str) -> Iterator[F
 def leaf_findings(leaf: ParsedCertificate, param: str) -> Iterator[Finding]:
     """SelfSigned, MissingSAN and ValidityTooLong: warnings for what clients will object to."""
     if leaf.is_self_signed:
-        yield _warning(
+        yield warning(
             "SelfSigned",
             f"{leaf.label} is signed by its own key, so no client trusts it unless told to.",
             "Use it for tests only, or have a CA issue one.",
             param,
         )
     if not leaf.alternative_names:
-        yield _warning(
+        yield warning(
             "MissingSAN",
             f"{leaf.label} names no host in its subject alternative names; browsers ignore the common name.",
             "Have it issued with every host name as subject alternative name.",
@@ -94,7 +94,7 @@ def leaf_findings(leaf: ParsedCertificate, param: str) -> Iterator[Finding]:
     limit = validity_limit_days(leaf)
     days = (leaf.not_after - leaf.not_before) / timedelta(days=1)
     if days > limit:
-        yield _warning(
+        yield warning(
             "ValidityTooLong",
             f"{leaf.label} is valid for {days:.0f} days; clients accept at most {limit}.",
             "Have it issued for a shorter time, and renewed automatically.",
@@ -109,11 +109,3 @@ def validity_limit_days(leaf: ParsedCertificate) -> int:
             if leaf.not_before >= since:
                 return days
     return VALIDITY_DAYS
-
-
-def _error(code: str, message: str, hint: str, param: str) -> Finding:
-    return Finding(code, Severity.ERROR, message, hint, param)
-
-
-def _warning(code: str, message: str, hint: str, param: str) -> Finding:
-    return Finding(code, Severity.WARNING, message, hint, param)
