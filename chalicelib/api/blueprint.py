@@ -114,14 +114,12 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # Chalice ships no types
         request: Any,
         caller: Caller,
         path: Mapping[str, str],
-        services: Services,  # noqa: ANN401
+        services: Services,
     ) -> Response:
         authorise(route, caller, request.context)
         raw = bytes(request.raw_body or b"")
         if len(raw) > MAX_BODY:
-            raise errors.TooLarge(
-                "RequestTooLarge", f"The body has {len(raw)} bytes; at most {MAX_BODY} are taken."
-            )
+            raise errors.TooLarge("RequestTooLarge", f"The body has {len(raw)} bytes; at most {MAX_BODY} are taken.")
         query = _query(route, request.query_params)
         body = _body(route, raw)
         call = Call(caller, path, query, body, request.headers, services)
@@ -147,9 +145,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # Chalice ships no types
                     "IdempotencySecretShown",
                     "This request was carried out before, and its secret shown once.",
                 )
-            return _response(
-                remembered.status, remembered.body, "application/json", {"Idempotency-Replayed": "true"}
-            )
+            return _response(remembered.status, remembered.body, "application/json", {"Idempotency-Replayed": "true"})
         try:
             response, secret = _render(route, route.view(call))
         except errors.CerthavenError as error:
@@ -192,9 +188,7 @@ def authorise(route: Route, caller: Caller, context: Mapping[str, Any]) -> None:
         raise errors.Unauthenticated(code, TOKEN_PROBLEMS[code])
     if caller.role not in route.roles:
         allowed = " or ".join(role.label for role in sorted(route.roles))
-        raise errors.Forbidden(
-            "RoleInsufficient", f"The token's role is {caller.role.label}; this needs {allowed}."
-        )
+        raise errors.Forbidden("RoleInsufficient", f"The token's role is {caller.role.label}; this needs {allowed}.")
 
 
 TOKEN_PROBLEMS: Final = {
@@ -208,9 +202,7 @@ TOKEN_PROBLEMS: Final = {
 def refusal(error: errors.CerthavenError, request_id: str) -> Response:
     """The answer to a refused request."""
     status = next((s for kind, s in STATUS if isinstance(error, kind)), 500)
-    findings = (
-        [finding_view(f) for f in error.findings] if isinstance(error, errors.CertificateRefused) else []
-    )
+    findings = [finding_view(f) for f in error.findings] if isinstance(error, errors.CertificateRefused) else []
     body = ErrorAnswer(
         error=ErrorBody(
             code=error.code, message=error.message, hint=error.hint, findings=findings, request_id=request_id
@@ -258,9 +250,7 @@ def _query(route: Route, given: Any) -> Any:  # noqa: ANN401 - Chalice's MultiDi
     for name in given or {}:
         found = given.getlist(name)
         if len(found) > 1:
-            raise errors.InvalidRequest(
-                "InvalidParameter", f"The query parameter {name!r:.80} is given twice."
-            )
+            raise errors.InvalidRequest("InvalidParameter", f"The query parameter {name!r:.80} is given twice.")
         values[name] = found[0]
     try:
         return msgspec.convert(values, route.query, strict=False)

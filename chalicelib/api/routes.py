@@ -110,9 +110,7 @@ class Routes:
         """Declare a route; see `Route` for the arguments."""
 
         def decorate(view: Callable[[Call[Any, Any]], Any]) -> Callable[[Call[Any, Any]], Any]:
-            self.routes.append(
-                Route(method, path, view, roles, status, query, body, answer, action, files, statuses)
-            )
+            self.routes.append(Route(method, path, view, roles, status, query, body, answer, action, files, statuses))
             return view
 
         return decorate

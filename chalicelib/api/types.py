@@ -257,12 +257,8 @@ class EmptyQuery(Request, kw_only=True):
 class ConversionRequest(Request, kw_only=True):
     """A conversion: `input` is PEM text, or base64 of a binary file."""
 
-    source_format: Literal["pem", "der", "pfx", "p12", "jks", "pkcs7", "p7b", "pkcs8"] = msgspec.field(
-        name="from"
-    )
-    target_format: Literal["pem", "der", "pfx", "p12", "jks", "pkcs7", "p7b", "pkcs8"] = msgspec.field(
-        name="to"
-    )
+    source_format: Literal["pem", "der", "pfx", "p12", "jks", "pkcs7", "p7b", "pkcs8"] = msgspec.field(name="from")
+    target_format: Literal["pem", "der", "pfx", "p12", "jks", "pkcs7", "p7b", "pkcs8"] = msgspec.field(name="to")
     input: Annotated[str, Meta(min_length=1, max_length=700_000)]
     passphrase: Annotated[str, Meta(max_length=1024)] | None = None
     output_passphrase: Annotated[str, Meta(max_length=1024)] | None = None
@@ -285,9 +281,7 @@ class CsrRequest(Request, kw_only=True):
     algorithm: Literal["RSA", "ECC", "SM2"] | None = None
     key_size: int | None = None
     common_name: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
-    sans: Annotated[list[Annotated[str, Meta(min_length=1, max_length=253)]], Meta(max_length=100)] | None = (
-        None
-    )
+    sans: Annotated[list[Annotated[str, Meta(min_length=1, max_length=253)]], Meta(max_length=100)] | None = None
     organization: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     organizational_unit: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$")] | None = None
@@ -386,6 +380,12 @@ class TokenRequest(Request, kw_only=True):
     name: Name
     role: RoleName
     expires_in_days: Annotated[int, Meta(ge=1, le=3650)] = 365
+
+
+class AdminTokenRequest(Request, kw_only=True):
+    """A new admin's token of another account."""
+
+    name: Name
 
 
 class TokenView(Answer, kw_only=True):

@@ -17,14 +17,17 @@ def renewal_due_at(not_before: datetime, not_after: datetime) -> datetime:
 
 
 def status_at(certificate: Certificate, now: datetime) -> Status:
-    """The status at `now` (aware UTC). A certificate is valid through its last second (RFC 5280, 4.1.2.5)."""
+    """The status of a held certificate at `now` (aware UTC)."""
     if certificate.revoked_at is not None:
         return Status.REVOKED
-    if now > certificate.not_after:
+    return status_between(certificate.not_before, certificate.not_after, now)
+
+
+def status_between(not_before: datetime, not_after: datetime, now: datetime) -> Status:
+    """The status that a validity alone gives; its last second is within it (RFC 5280, 4.1.2.5)."""
+    if now > not_after:
         return Status.EXPIRED
-    if now >= renewal_due_at(certificate.not_before, certificate.not_after):
-        return Status.TO_BE_RENEWED
-    return Status.ISSUED
+    return Status.TO_BE_RENEWED if now >= renewal_due_at(not_before, not_after) else Status.ISSUED
 
 
 def days_left(not_after: datetime, now: datetime) -> int:

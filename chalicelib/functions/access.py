@@ -114,9 +114,7 @@ class Access:
         account = self._store.get(account_id)
         return self._issue(caller, account.id, name, Role.ADMIN, FIRST_TOKEN_LIFETIME)
 
-    def _issue(
-        self, caller: Caller, account_id: str, name: str, role: Role, lifetime: timedelta
-    ) -> tuple[Token, str]:
+    def _issue(self, caller: Caller, account_id: str, name: str, role: Role, lifetime: timedelta) -> tuple[Token, str]:
         token, plain = self._new_token(account_id, name, role, lifetime)
         self._store.add_token(
             token,
@@ -169,9 +167,7 @@ class Access:
 
     def _add_account(self, caller: Caller, account: Account, role: Role) -> str:
         token, plain = self._new_token(account.id, "first token", role, FIRST_TOKEN_LIFETIME)
-        event = self._audit.event(
-            caller, "account.create", account.id, account_id=account.id, name=account.name
-        )
+        event = self._audit.event(caller, "account.create", account.id, account_id=account.id, name=account.name)
         self._store.add(account, token, event)
         return plain
 

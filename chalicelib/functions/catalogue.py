@@ -58,9 +58,7 @@ class Catalogue:
         self._audit = audit
         self._clock = clock
 
-    def page(
-        self, caller: Caller, wanted: CertificateFilter, *, limit: int, cursor: str | None
-    ) -> Page[Certificate]:
+    def page(self, caller: Caller, wanted: CertificateFilter, *, limit: int, cursor: str | None) -> Page[Certificate]:
         """Certificates that fit, soonest expiry first. Raises: InvalidRequest: `InvalidCursor`."""
         if wanted.domain is not None:
             wanted = replace(wanted, domain=to_ascii_domain(wanted.domain))
@@ -136,9 +134,7 @@ class Catalogue:
                 "Send it in the header `X-Passphrase`.",
             )
         if kind != "pem" and material.keys is None:
-            raise Unprocessable(
-                "PrivateKeyAbsent", f"A {kind} file needs the private key, which is not held here."
-            )
+            raise Unprocessable("PrivateKeyAbsent", f"A {kind} file needs the private key, which is not held here.")
         keys = self._open(certificate, material)
         bundle = Bundle(
             certificate=material.certificate,

@@ -34,11 +34,14 @@ NAME_ATTEMPTS = 5
 class Upload:
     """An upload: the texts, and what the caller says about them.
 
-    `origin` names the event that brought it, so that the same event coming twice is known as such.
+    `name` is taken as it is, or refused; `preferred_name` gives way to a free one like it. With neither, a
+    name is suggested. `origin` names the event that brought it, so that the same event coming twice is known
+    as such.
     """
 
     bundle: Bundle
     name: str | None = None
+    preferred_name: str | None = None
     csr_id: str | None = None
     resource_group: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -58,9 +61,7 @@ class Parsed:
 class UploadValidate:
     """Validates and stores certificates."""
 
-    def __init__(
-        self, store: CertificateStore, csrs: Csrs, vault: KeyVault, audit: Audit, clock: Clock
-    ) -> None:
+    def __init__(self, store: CertificateStore, csrs: Csrs, vault: KeyVault, audit: Audit, clock: Clock) -> None:
         self._store = store
         self._csrs = csrs
         self._vault = vault
@@ -101,7 +102,8 @@ class UploadValidate:
         material = self._material(certificate, verdict)
         for attempt in range(NAME_ATTEMPTS):
             if upload.name is None:
-                name = self._free_name(caller, naming.suggested_name(leaf))
+                wanted = upload.preferred_name or naming.suggested_name(leaf)
+                name = self._free_name(caller, wanted)
                 certificate = replace(certificate, name=name)
             event = self._audit.event(
                 caller,
@@ -140,9 +142,7 @@ class UploadValidate:
         verdict = self._examine(caller, upload)
         leaf = _accepted(verdict)
         verdict = replace(verdict, findings=(*verdict.findings, *self._coverage(old, leaf)))
-        upload = replace(
-            upload, resource_group=old.resource_group, tags=old.tags, notifications=old.notifications
-        )
+        upload = replace(upload, resource_group=old.resource_group, tags=old.tags, notifications=old.notifications)
         new = replace(self._record(caller, leaf, verdict, upload, old.name), replaces=old.id, deployed=old.deployed)
         retired = replace(
             old,
@@ -164,9 +164,7 @@ class UploadValidate:
         reading, required = self._with_stored_key(caller, reading, upload.csr_id)
         return judge(reading, self._clock(), key_required=required)
 
-    def _with_stored_key(
-        self, caller: Caller, reading: Reading, csr_id: str | None
-    ) -> tuple[Reading, bool]:
+    def _with_stored_key(self, caller: Caller, reading: Reading, csr_id: str | None) -> tuple[Reading, bool]:
         """Add the key of the CSR that was named, or that has the leaf's public key.
 
         Returns:
@@ -288,4 +286,3 @@ def _key_elsewhere(csr_name: str) -> Finding:
 def _retired_name(old: Certificate) -> str:
     tail = f"-replaced-{old.id[-6:].lower()}"
     return old.name[: naming.MAX_NAME - len(tail)] + tail
-

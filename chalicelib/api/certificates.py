@@ -1,0 +1,180 @@
+"""Routes of certificates: upload, parse, list, show, change, delete, download, renew."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from chalicelib.api import types, views
+from chalicelib.api.routes import ADMINS, MANAGERS, VIEWERS, Call, Reply, Routes
+from chalicelib.domain.model import CertificateFilter, Source, Status
+from chalicelib.domain.validation import Bundle
+from chalicelib.functions.catalogue import CONTENT_TYPES, CertificateChange
+from chalicelib.functions.upload_validate import Upload
+
+routes = Routes("certificates")
+
+
+@routes.add(
+    "POST",
+    "/v1/certificates",
+    roles=MANAGERS,
+    body=types.UploadRequest,
+    answer=types.CertificateDetail,
+    status=201,
+    action="certificate.upload",
+    statuses=(404, 409, 422),
+)
+def upload(call: Call[types.EmptyQuery, types.UploadRequest]) -> types.CertificateDetail:
+    """Upload a certificate with its key and chain."""
+    certificate, material = call.services.upload_validate.upload(call.caller, as_upload(call.body))
+    return views.certificate_detail(certificate, material, call.services.clock())
+
+
+@routes.add(
+    "POST",
+    "/v1/certificates/parse",
+    roles=VIEWERS,
+    body=types.ParseRequest,
+    answer=types.ParseAnswer,
+    statuses=(404,),
+)
+def parse(call: Call[types.EmptyQuery, types.ParseRequest]) -> types.ParseAnswer:
+    """Say what an upload would see and find, and store nothing."""
+    parsed = call.services.upload_validate.parse(call.caller, as_upload(call.body))
+    return views.parse_answer(parsed.verdict, parsed.suggested_name, call.services.clock())
+
+
+@routes.add(
+    "GET",
+    "/v1/certificates",
+    roles=VIEWERS,
+    query=types.CertificateQuery,
+    answer=types.Listing[types.CertificateView],
+)
+def listing(call: Call[types.CertificateQuery, None]) -> types.Listing[types.CertificateView]:
+    """List certificates, soonest expiry first."""
+    query = call.query
+    wanted = CertificateFilter(
+        source=Source(query.source) if query.source else None,
+        status=Status(query.status) if query.status else None,
+        domain=query.domain,
+        q=query.q or None,
+        tag=query.tag,
+        resource_group=query.resource_group,
+        notifications=query.notifications,
+        deployed=query.deployed,
+        expires_before=query.expires_before,
+    )
+    page = call.services.catalogue.page(call.caller, wanted, limit=query.limit, cursor=query.cursor)
+    now = call.services.clock()
+    return types.Listing(items=[views.certificate_view(c, now) for c in page.items], next_cursor=page.cursor)
+
+
+@routes.add(
+    "GET",
+    "/v1/certificates/{certificate_id}",
+    roles=VIEWERS,
+    answer=types.CertificateDetail,
+    statuses=(404,),
+)
+def show(call: Call[types.EmptyQuery, None]) -> types.CertificateDetail:
+    """Show a certificate with chain, findings and deployments."""
+    certificate, material = call.services.catalogue.show(call.caller, call.path["certificate_id"])
+    return views.certificate_detail(certificate, material, call.services.clock())
+
+
+@routes.add(
+    "PATCH",
+    "/v1/certificates/{certificate_id}",
+    roles=MANAGERS,
+    body=types.CertificatePatch,
+    answer=types.CertificateView,
+    action="certificate.change",
+    statuses=(404, 409),
+)
+def change(call: Call[types.EmptyQuery, types.CertificatePatch]) -> types.CertificateView:
+    """Change name, tags, resource group or notifications."""
+    body = call.body
+    wanted = CertificateChange(
+        name=None if body.name is UNSET else body.name,
+        tags=None if body.tags is UNSET else body.tags,
+        resource_group=None if body.resource_group is UNSET else body.resource_group,
+        notifications=None if body.notifications is UNSET else body.notifications,
+    )
+    certificate = call.services.catalogue.change(call.caller, call.path["certificate_id"], wanted)
+    return views.certificate_view(certificate, call.services.clock())
+
+
+@routes.add(
+    "DELETE",
+    "/v1/certificates/{certificate_id}",
+    roles=ADMINS,
+    query=types.DeleteQuery,
+    status=204,
+    action="certificate.delete",
+    statuses=(404, 409),
+)
+def delete(call: Call[types.DeleteQuery, None]) -> None:
+    """Delete a certificate with its key, for good; `confirm` is its name."""
+    call.services.catalogue.delete(call.caller, call.path["certificate_id"], call.query.confirm)
+
+
+@routes.add(
+    "GET",
+    "/v1/certificates/{certificate_id}/download",
+    roles=ADMINS,
+    query=types.DownloadQuery,
+    files=tuple(CONTENT_TYPES.values()),
+    action="certificate.download",
+    statuses=(404, 422),
+)
+def download(call: Call[types.DownloadQuery, None]) -> Reply:
+    """Download the certificate with chain and private key; `X-Passphrase` protects pfx and jks."""
+    file = call.services.catalogue.download(
+        call.caller, call.path["certificate_id"], call.query.format, call.headers.get("x-passphrase")
+    )
+    return Reply(
+        file.content,
+        file.content_type,
+        {"Content-Disposition": f'attachment; filename="{file.file_name}"'},
+        secret=True,
+    )
+
+
+@routes.add(
+    "POST",
+    "/v1/certificates/{certificate_id}/renewals",
+    roles=MANAGERS,
+    body=types.RenewalRequest,
+    answer=types.CertificateDetail,
+    status=201,
+    action="certificate.renew",
+    statuses=(404, 409, 422),
+)
+def renew(call: Call[types.EmptyQuery, types.RenewalRequest]) -> types.CertificateDetail:
+    """Replace a certificate by a new one, which takes over its name, tags, group and notices."""
+    certificate, material = call.services.upload_validate.renew(
+        call.caller, call.path["certificate_id"], as_upload(call.body)
+    )
+    return views.certificate_detail(certificate, material, call.services.clock())
+
+
+def as_upload(body: types.UploadRequest | types.ParseRequest | types.RenewalRequest) -> Upload:
+    """The upload that a request asks for."""
+    bundle = Bundle(
+        certificate=body.certificate,
+        private_key=body.private_key,
+        chain=body.chain,
+        encryption_certificate=body.encryption_certificate,
+        encryption_private_key=body.encryption_private_key,
+    )
+    if isinstance(body, types.RenewalRequest):
+        return Upload(bundle, csr_id=body.csr_id)
+    return Upload(
+        bundle,
+        name=body.name,
+        csr_id=body.csr_id,
+        resource_group=body.resource_group,
+        tags=body.tags,
+        notifications=body.notifications,
+    )

@@ -1,0 +1,378 @@
+"""Dropped files: what lies in the bucket under ``drop/<account id>/`` is uploaded as if by API.
+
+The bucket itself is the only state. An event says no more than "look here": whatever lies there under the
+same name is taken together, so events may come twice, late or out of order. Objects are read, moved and
+deleted by exact version, so a file dropped again in the meantime is never lost.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from typing import Final
+from urllib.parse import unquote_plus
+
+from chalicelib.domain import pem
+from chalicelib.domain.errors import (
+    ERRORS,
+    CerthavenError,
+    CertificateRefused,
+    DuplicateCertificate,
+    NotFound,
+)
+from chalicelib.domain.findings import Finding, error
+from chalicelib.domain.model import Caller, Certificate, Role
+from chalicelib.domain.validation import Bundle, Reading, read
+from chalicelib.functions.upload_validate import Upload, UploadValidate
+from chalicelib.ports import AccountStore, CertificateStore, Clock, DropBox, DroppedObject
+
+DROP: Final = "drop/"
+#: Largest object that is read, in bytes; a bundle with chain and key is a few kilobytes.
+MAX_OBJECT: Final = 262_144
+#: How long a half pair waits for its other half.
+PATIENCE: Final = timedelta(hours=24)
+#: When the sweep takes up what its event should have brought long ago.
+OVERDUE: Final = timedelta(minutes=15)
+#: At most so many objects share a name; more are not a pair.
+MAX_PARTS: Final = 8
+
+_JOINING = frozenset({"pem", "crt", "cer", "key"})
+_ROLE = re.compile(r"(?P<stem>.+)[._](?P<role>sign|sig|enc|encrypt|encryption)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a dropped object belongs: account, name, and what part of the upload it is."""
+
+    account_id: str
+    stem: str
+    is_key: bool
+    is_encryption: bool
+
+
+def place_of(key: str) -> Place | None:
+    """Read an object's key; ``None`` when it does not lie in the drop folder, or is a folder itself.
+
+    ``site.pem`` and ``site.key`` are a pair; ``site.enc.pem`` and ``site_enc.key`` the encryption pair of SM2,
+    for which the signing pair may be called ``site.sign.pem``. Other endings stand alone.
+    """
+    if not key.startswith(DROP) or key.endswith("/"):
+        return None
+    account_id, slash, rest = key.removeprefix(DROP).partition("/")
+    if not slash:
+        return Place("unknown", account_id, is_key=False, is_encryption=False)
+    stem, _, ending = rest.rpartition(".")
+    ending = ending.lower()
+    if not stem or ending not in _JOINING:
+        return Place(account_id, rest, is_key=False, is_encryption=False)
+    role = _ROLE.fullmatch(stem)
+    if role is None:
+        return Place(account_id, stem, is_key=ending == "key", is_encryption=False)
+    encryption = role["role"].lower().startswith("enc")
+    return Place(account_id, role["stem"], is_key=ending == "key", is_encryption=encryption)
+
+
+def keys_of(message: str) -> Iterator[str]:
+    """The object keys that a queue message tells of; none for S3's test message.
+
+    Raises:
+        ValueError: the message is not an S3 event (it goes to the dead-letter queue).
+    """
+    event = json.loads(message)
+    if not isinstance(event, dict):
+        raise ValueError("not an S3 event")  # noqa: TRY004 - a wrong value, as far as the queue is concerned
+    for record in event.get("Records", ()):
+        yield unquote_plus(record["s3"]["object"]["key"])
+
+
+class Outcome(Enum):
+    """What became of the objects of one name."""
+
+    NOTHING = "nothing"
+    WAITING = "waiting"
+    STORED = "stored"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class _Group:
+    """The objects of one upload, and what they hold."""
+
+    account_id: str
+    stem: str
+    parts: list[tuple[Place, DroppedObject]]
+    texts: dict[tuple[bool, bool], str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def objects(self) -> list[DroppedObject]:
+        return [item for _, item in self.parts]
+
+    @property
+    def origin(self) -> str:
+        """Names exactly these versions of these objects."""
+        return "drop:" + ",".join(sorted(f"{item.key}@{item.version}" for item in self.objects))
+
+    def bundle(self) -> Bundle:
+        """The texts as an upload."""
+        return Bundle(
+            certificate=self.texts.get((False, False)),
+            private_key=self.texts.get((True, False)),
+            encryption_certificate=self.texts.get((False, True)),
+            encryption_private_key=self.texts.get((True, True)),
+        )
+
+
+class Drop:
+    """Takes in dropped files."""
+
+    def __init__(
+        self,
+        box: DropBox,
+        uploads: UploadValidate,
+        certificates: CertificateStore,
+        accounts: AccountStore,
+        clock: Clock,
+    ) -> None:
+        self._box = box
+        self._uploads = uploads
+        self._certificates = certificates
+        self._accounts = accounts
+        self._clock = clock
+
+    def arrived(self, key: str, request_id: str) -> Outcome:
+        """Take in what lies under the same name as `key`, if it is whole.
+
+        Raises:
+            Exception: only for failures of the service itself; the queue brings the message again.
+        """
+        place = place_of(key)
+        if place is None:
+            return Outcome.NOTHING
+        outcome = Outcome.NOTHING
+        for group in self._groups(place):
+            outcome = self._take(group, request_id, patient=True)
+        return outcome
+
+    def sweep(self, request_id: str) -> dict[str, int]:
+        """Take up what events failed to bring, and report half pairs whose day is over.
+
+        Returns:
+            How many groups came to each outcome.
+        """
+        now, counts = self._clock(), {outcome.value: 0 for outcome in Outcome}
+        seen: set[tuple[str, str]] = set()
+        for item in self._box.listing(DROP):
+            place = place_of(item.key)
+            if place is None or now - item.modified_at < OVERDUE or (place.account_id, place.stem) in seen:
+                continue
+            seen.add((place.account_id, place.stem))
+            for group in self._groups(place):
+                oldest = min(item.modified_at for item in group.objects)
+                outcome = self._take(group, request_id, patient=now - oldest < PATIENCE)
+                counts[outcome.value] += 1
+        return counts
+
+    def _groups(self, place: Place) -> list[_Group]:
+        """The uploads that lie under one name: one, or two when an encryption pair turns out to be none."""
+        parts = self._parts(place)
+        if not parts:
+            return []
+        whole = _Group(place.account_id, place.stem, parts)
+        if not any(p.is_encryption for p, _ in parts) or not self._read(whole):
+            return [whole] if whole.objects else []
+        reading = read(whole.bundle())
+        leaves = [leaf for leaf in (reading.leaf, reading.encryption_leaf) if leaf is not None]
+        if not leaves or any(leaf.public_key.kind == "SM2" for leaf in leaves):
+            return [whole]
+        main = [(p, item) for p, item in parts if not p.is_encryption]
+        other = [
+            (Place(p.account_id, p.stem, p.is_key, is_encryption=False), item) for p, item in parts if p.is_encryption
+        ]
+        stem = other[0][1].key.removeprefix(f"{DROP}{place.account_id}/").rpartition(".")[0]
+        groups = (_Group(place.account_id, place.stem, main), _Group(place.account_id, stem, other))
+        return [group for group in groups if group.parts]
+
+    def _parts(self, place: Place) -> list[tuple[Place, DroppedObject]]:
+        folder = DROP if place.account_id == "unknown" else f"{DROP}{place.account_id}/"
+        found: list[tuple[Place, DroppedObject]] = []
+        for prefix in (f"{folder}{place.stem}.", f"{folder}{place.stem}_", f"{folder}{place.stem}"):
+            if found and prefix.endswith(place.stem):
+                break
+            for item in self._box.listing(prefix):
+                other = place_of(item.key)
+                if other is not None and (other.account_id, other.stem) == (place.account_id, place.stem):
+                    found.append((other, item))
+                if len(found) == MAX_PARTS:
+                    return found
+        return found
+
+    def _read(self, group: _Group) -> bool:
+        """Read the objects of a group, once. False when one is gone: another worker has dealt with them."""
+        if group.texts or group.findings:
+            return True
+        for place, item in group.parts:
+            if item.size > MAX_OBJECT:
+                group.findings.append(
+                    error(
+                        "RequestTooLarge",
+                        f"{item.key} has {item.size} bytes; at most {MAX_OBJECT} are taken. It was not read.",
+                        ERRORS["RequestTooLarge"],
+                        item.key,
+                    )
+                )
+                continue
+            content = self._box.read(item)
+            if content is None:
+                return False
+            kind = (place.is_key, place.is_encryption)
+            text = pem.decode(content)
+            group.texts[kind] = f"{group.texts[kind]}\n{text}" if kind in group.texts else text
+        return True
+
+    def _take(self, group: _Group, request_id: str, *, patient: bool) -> Outcome:
+        """Store a whole group, refuse a bad one, let a half one wait while there is patience."""
+        if not self._read(group):
+            return Outcome.NOTHING
+        caller = Caller(group.account_id, Role.MANAGER, "drop", "", request_id)
+        try:
+            self._accounts.get(group.account_id)
+        except NotFound:
+            refused = error(
+                "AccountNotFound",
+                f"There is no account {group.account_id[:16]!r}.",
+                ERRORS["AccountNotFound"],
+                "account",
+            )
+            return self._refuse(group, [refused])
+        if group.findings:
+            return self._refuse(group, group.findings)
+        bundle = group.bundle()
+        reading = read(bundle)
+        if self._is_half(caller, bundle, reading):
+            return Outcome.WAITING if patient else self._refuse(group, [_half(reading)])
+        if patient and _awaits_encryption_pair(reading):
+            return Outcome.WAITING
+        return self._store(group, caller, bundle)
+
+    def _is_half(self, caller: Caller, bundle: Bundle, reading: Reading) -> bool:
+        """Whether the certificate or the key of a pair is still to come."""
+        if bundle.certificate is None:
+            return True
+        if reading.leaf is None or reading.keys or reading.key_unreadable or bundle.private_key is not None:
+            return False
+        parsed = self._uploads.parse(caller, Upload(bundle))
+        return any(f.code == "PrivateKeyMissing" for f in parsed.verdict.findings)
+
+    def _store(self, group: _Group, caller: Caller, bundle: Bundle) -> Outcome:
+        preferred = group.stem.rpartition("/")[2]
+        upload = Upload(bundle, preferred_name=preferred, origin=group.origin)
+        try:
+            certificate, material = self._uploads.upload(caller, upload)
+            findings: Sequence[Finding] = material.findings
+        except DuplicateCertificate as duplicate:
+            held = self._same_event(caller, duplicate.existing_id, group.origin)
+            if held is None:
+                return self._refuse(group, [_as_finding(duplicate)])
+            certificate = held
+            findings = self._certificates.material(held.account_id, held.id).findings
+        except CertificateRefused as refused:
+            return self._refuse(group, refused.findings)
+        except CerthavenError as refused:
+            return self._refuse(group, [_as_finding(refused)])
+        self._box.write_json(f"done/{group.account_id}/{group.stem}.json", _receipt(group, certificate, findings))
+        self._box.delete(group.objects)
+        return Outcome.STORED
+
+    def _same_event(self, caller: Caller, existing_id: str, origin: str) -> Certificate | None:
+        """The certificate that these very objects made, in an earlier try or another worker's."""
+        try:
+            held = self._certificates.get(caller.account_id, existing_id)
+        except NotFound:
+            return None
+        return held if held.origin == origin else None
+
+    def _refuse(self, group: _Group, findings: Sequence[Finding]) -> Outcome:
+        """Write the report, then move the objects beside it; a crash in between repeats both."""
+        target = f"failed/{group.account_id}/"
+        self._box.write_json(f"{target}{group.stem}.json", self._report(group, findings))
+        for item in group.objects:
+            rest = item.key.removeprefix(DROP).removeprefix(f"{group.account_id}/")
+            self._box.move(item, f"{target}{rest}")
+        return Outcome.REFUSED
+
+    def _report(self, group: _Group, findings: Sequence[Finding]) -> bytes:
+        first = next(f for f in findings if f.severity == "error")
+        return _json(
+            {
+                "error": {
+                    "code": first.code,
+                    "message": first.message,
+                    "hint": first.hint,
+                    "findings": [_finding(f) for f in findings],
+                },
+                "objects": sorted(item.key for item in group.objects),
+                "refused_at": self._clock().isoformat().replace("+00:00", "Z"),
+                "expires": "This report and the objects beside it are deleted after 7 days.",
+            }
+        )
+
+
+def _awaits_encryption_pair(reading: Reading) -> bool:
+    """Whether an SM2 signing certificate came, and its encryption pair may still be on its way."""
+    if reading.leaf is None or reading.leaf.public_key.kind != "SM2":
+        return False
+    return reading.encryption_leaf is None or not (reading.encryption_keys or reading.encryption_key_unreadable)
+
+
+def _half(reading: Reading) -> Finding:
+    if reading.leaf is None:
+        return error(
+            "DropIncomplete",
+            "A private key waited 24 hours for its certificate, and none came under the same name.",
+            "Drop the key again together with the certificate, both under the same name.",
+            "certificate",
+        )
+    return error(
+        "DropIncomplete",
+        f"The certificate {reading.leaf.label} waited 24 hours for its private key, and none came under the same name.",
+        "Drop both again under the same name, or drop one file with certificate, chain and key.",
+        "private_key",
+    )
+
+
+def _as_finding(refusal: CerthavenError) -> Finding:
+    return error(refusal.code, refusal.message, refusal.hint, "certificate")
+
+
+def _finding(finding: Finding) -> dict[str, str]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "message": finding.message,
+        "hint": finding.hint,
+        "param": finding.param,
+    }
+
+
+def _receipt(group: _Group, certificate: Certificate, findings: Sequence[Finding]) -> bytes:
+    return _json(
+        {
+            "certificate_id": certificate.id,
+            "name": certificate.name,
+            "fingerprint_sha256": certificate.fingerprint,
+            "domains": list(certificate.domains),
+            "not_after": certificate.not_after.isoformat().replace("+00:00", "Z"),
+            "findings": [_finding(f) for f in findings],
+            "objects": sorted(item.key for item in group.objects),
+            "stored_at": certificate.created_at.isoformat().replace("+00:00", "Z"),
+        }
+    )
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1).encode()
