@@ -85,18 +85,26 @@ def describe_sm2_point(point: sm2.Point) -> PublicKey:
     return PublicKey("SM2", 256, "", hashlib.sha256(sm2.encode_spki(point)).hexdigest(), point)
 
 
-def canonical_name(name: x509.Name) -> tuple[object, ...]:
-    """A name for comparison (RFC 5280, 7.1): case and runs of spaces do not matter, string types neither."""
-    return tuple(
-        frozenset(
-            (
-                attribute.oid.dotted_string,
-                " ".join(unicodedata.normalize("NFKC", str(attribute.value)).casefold().split()),
-            )
-            for attribute in rdn
-        )
-        for rdn in name.rdns
-    )
+def same_name(one: x509.Name, other: x509.Name) -> bool:
+    """Whether two names are the same (RFC 5280, 7.1): case, runs of spaces and string types do not matter.
+
+    The last parts, which tell most names apart, are compared first.
+    """
+    if len(one.rdns) != len(other.rdns):
+        return False
+    return all(_same_part(mine, theirs) for mine, theirs in zip(reversed(one.rdns), reversed(other.rdns), strict=True))
+
+
+def _same_part(one: x509.RelativeDistinguishedName, other: x509.RelativeDistinguishedName) -> bool:
+    return one == other or _canonical_part(one) == _canonical_part(other)
+
+
+def _canonical_part(part: x509.RelativeDistinguishedName) -> frozenset[tuple[str, str]]:
+    return frozenset((a.oid.dotted_string, _canonical_text(str(a.value))) for a in part)
+
+
+def _canonical_text(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 class ParsedCertificate:
@@ -243,7 +251,10 @@ class ParsedCertificate:
     @cached_property
     def is_self_signed(self) -> bool:
         """Whether the certificate's own key made its signature."""
-        return self.is_self_issued and self.signed_by(self)
+        try:
+            return self.is_self_issued and self.signed_by(self)
+        except MalformedCertificateError:
+            return False
 
     @cached_property
     def subject_key_id(self) -> bytes | None:
@@ -288,28 +299,32 @@ class ParsedCertificate:
         Raises:
             MalformedCertificateError: nothing here can check this kind of signature.
         """
-        signature, signed = self.x509.signature, self.x509.tbs_certificate_bytes
         key = issuer.public_key.native
+        if key is None or isinstance(key, dsa.DSAPublicKey):
+            raise MalformedCertificateError(f"signatures by {issuer.public_key.label} keys cannot be checked")
         try:
-            if isinstance(key, tuple):
-                return sm2.verify_any(key, signature, signed) is not None
-            if isinstance(key, rsa.RSAPublicKey):
-                _verify_rsa(self.x509, key)
-            elif isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(signature, signed, ec.ECDSA(_hash_of(self.x509)))
-            elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-                key.verify(signature, signed)
-            else:
-                raise MalformedCertificateError(
-                    f"signatures by {issuer.public_key.label} keys cannot be checked"
-                )
-        except InvalidSignature:
+            return _verify(self.x509, key)
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
             return False
-        except MalformedCertificateError:
-            raise
-        except (UnsupportedAlgorithm, ValueError, TypeError):
-            return False
-        return True
+
+
+def _verify(certificate: x509.Certificate, key: object) -> bool:
+    """True, or raise (mostly `InvalidSignature`): `x509.verify_directly_issued_by` refuses SHA-1, and knows no SM2."""
+    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
+    if isinstance(key, tuple):
+        return sm2.verify_any(key, signature, signed) is not None
+    if isinstance(key, rsa.RSAPublicKey):
+        how = certificate.signature_algorithm_parameters
+        if not isinstance(how, padding.PSS | padding.PKCS1v15):
+            raise InvalidSignature
+        key.verify(signature, signed, how, _hash_of(certificate))
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        key.verify(signature, signed, ec.ECDSA(_hash_of(certificate)))
+    elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        key.verify(signature, signed)
+    else:
+        raise InvalidSignature
+    return True
 
 
 def _hash_of(certificate: x509.Certificate) -> hashes.HashAlgorithm:
@@ -317,18 +332,6 @@ def _hash_of(certificate: x509.Certificate) -> hashes.HashAlgorithm:
     if algorithm is None:
         raise InvalidSignature
     return algorithm
-
-
-def _verify_rsa(certificate: x509.Certificate, key: rsa.RSAPublicKey) -> None:
-    how = certificate.signature_algorithm_parameters
-    if not isinstance(how, padding.PSS | padding.PKCS1v15):
-        raise InvalidSignature
-    key.verify(certificate.signature, certificate.tbs_certificate_bytes, how, _hash_of(certificate))
-
-
-def same_name(one: x509.Name, other: x509.Name) -> bool:
-    """Whether two names are the same (RFC 5280, 7.1); equal bytes are the quick case."""
-    return one == other or canonical_name(one) == canonical_name(other)
 
 
 def looks_like_host(text: str) -> bool:

@@ -65,9 +65,7 @@ class _Search:
     best: tuple[ParsedCertificate, ...] = ()
     best_score: tuple[bool, bool, int] = (False, False, 0)
     used: set[bytes] = field(default_factory=set)
-    wrong: dict[tuple[bytes, bytes], tuple[ParsedCertificate, ParsedCertificate]] = field(
-        default_factory=dict
-    )
+    wrong: dict[tuple[bytes, bytes], tuple[ParsedCertificate, ParsedCertificate]] = field(default_factory=dict)
     uncheckable: dict[bytes, tuple[ParsedCertificate, str]] = field(default_factory=dict)
     links: dict[tuple[bytes, bytes], bool] = field(default_factory=dict)
     steps: int = 0
@@ -88,9 +86,7 @@ class _Search:
         for issuer in self.issuers_of(end, path):
             self.walk((*path, issuer))
 
-    def issuers_of(
-        self, child: ParsedCertificate, path: tuple[ParsedCertificate, ...]
-    ) -> list[ParsedCertificate]:
+    def issuers_of(self, child: ParsedCertificate, path: tuple[ParsedCertificate, ...]) -> list[ParsedCertificate]:
         """The certificates of the pool that signed `child`, best key identifier first."""
         named = [c for c in self.pool if c not in path and child.issued_by_name(c)]
         if len(named) > 1 and child.authority_key_id is not None:
@@ -135,9 +131,7 @@ def build_chain(leaf: ParsedCertificate, others: Sequence[ParsedCertificate], no
         alternatives=tuple(c for c in pool if c.der in search.used and c not in path),
         strangers=tuple(c for c in pool if c.der not in search.used),
         wrong_signatures=tuple(
-            pair
-            for pair in search.wrong.values()
-            if pair[0] == path[-1] and pair[0].der not in search.uncheckable
+            pair for pair in search.wrong.values() if pair[0] == path[-1] and pair[0].der not in search.uncheckable
         ),
         uncheckable=tuple(search.uncheckable.values()),
     )
@@ -167,9 +161,7 @@ def constraint_problem(chain: Chain) -> str | None:
 
     Asked only when the path has either, since it costs as much as all the rest (RFC 5280, 4.2.1.10 and 4.2).
     """
-    if not any(
-        c.unknown_critical or c.extension(ExtensionOID.NAME_CONSTRAINTS) is not None for c in chain.path
-    ):
+    if not any(c.unknown_critical or c.extension(ExtensionOID.NAME_CONSTRAINTS) is not None for c in chain.path):
         return None
     from OpenSSL import crypto  # noqa: PLC0415 - 90 ms that few certificates need
 

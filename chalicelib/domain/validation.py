@@ -168,9 +168,7 @@ def read(bundle: Bundle) -> Reading:
     )
 
 
-def _choose_leaf(
-    certificates: Sequence[ParsedCertificate], held: Sequence[PrivateKey]
-) -> ParsedCertificate | None:
+def _choose_leaf(certificates: Sequence[ParsedCertificate], held: Sequence[PrivateKey]) -> ParsedCertificate | None:
     """The certificate whose key is given; else the first that is no CA; else the first that issued no other.
 
     Of several with the same key (a renewal beside its predecessor), the one issued last.
@@ -184,9 +182,7 @@ def _choose_leaf(
     return next(iter(lowest or certificates), None)
 
 
-def _encryption_twin(
-    leaf: ParsedCertificate, certificates: Sequence[ParsedCertificate]
-) -> ParsedCertificate | None:
+def _encryption_twin(leaf: ParsedCertificate, certificates: Sequence[ParsedCertificate]) -> ParsedCertificate | None:
     """The encryption certificate of an SM2 pair that came in one text with its signing certificate."""
     if leaf.public_key.kind != "SM2":
         return None
@@ -262,9 +258,7 @@ def _key_missing(param: str) -> Finding:
     )
 
 
-def _match(
-    held: Sequence[PrivateKey], leaf: ParsedCertificate, param: str
-) -> tuple[PrivateKey | None, list[Finding]]:
+def _match(held: Sequence[PrivateKey], leaf: ParsedCertificate, param: str) -> tuple[PrivateKey | None, list[Finding]]:
     """The key that fits the leaf, proven by use, and what to say when none does."""
     for key in held:
         if key.public_fingerprint == leaf.public_key.fingerprint and keys.proves(key, leaf.public_key):
@@ -288,9 +282,7 @@ def _match(
     ]
 
 
-def _judge_leaf(
-    leaf: ParsedCertificate, reading: Reading, now: datetime, param: str
-) -> Iterator[Finding]:
+def _judge_leaf(leaf: ParsedCertificate, reading: Reading, now: datetime, param: str) -> Iterator[Finding]:
     """What is wrong with the leaf itself."""
     alone = not reading.others and leaf.is_self_signed
     if leaf.is_ca:
@@ -425,9 +417,7 @@ def _was_reordered(chain: Chain, reading: Reading) -> bool:
     return given != list(chain.issuers) or not reading.leaf_came_first
 
 
-def _judge_encryption(
-    reading: Reading, chain: Chain, now: datetime
-) -> tuple[PrivateKey | None, list[Finding]]:
+def _judge_encryption(reading: Reading, chain: Chain, now: datetime) -> tuple[PrivateKey | None, list[Finding]]:
     """The second half of an SM2 double certificate (GM/T 0015, GB/T 38636)."""
     signing, encryption, param = chain.leaf, reading.encryption_leaf, "encryption_certificate"
     if signing.public_key.kind != "SM2":
