@@ -28,6 +28,8 @@ SCT_LIST_OID: Final = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
 CABF_POLICY_PREFIX: Final = "2.23.140.1.2."
 #: Signatures by the hash named in the certificate; SM2 has its own OID (GM/T 0006).
 SM2_SIGNATURE_OID: Final = "1.2.156.10197.1.501"
+#: Hashes so broken that the libraries no longer check signatures by them; policy refuses them.
+BROKEN_HASHES: Final = frozenset({"md2", "md4", "md5"})
 #: Curves by the names people know.
 CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521", "secp224r1": "P-224"}
 
@@ -36,7 +38,7 @@ class MalformedCertificateError(ValueError):
     """A certificate, or a part of it, cannot be read. The text names the part."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PublicKey:
     """A public key as a certificate or CSR carries it.
 
@@ -44,15 +46,26 @@ class PublicKey:
         kind: RSA, RSA-PSS, ECDSA, Ed25519, Ed448, SM2, or the name of what is not supported.
         size: in bits.
         curve: name of the curve for ECDSA, else empty.
-        fingerprint: SHA-256 (hex) of the SubjectPublicKeyInfo in its canonical encoding.
         native: the library's key, or the SM2 point; ``None`` when nothing here can use it.
+        spki: the SubjectPublicKeyInfo as it stands, for keys that nothing here can use.
     """
 
     kind: str
     size: int
     curve: str
-    fingerprint: str
     native: CertificatePublicKeyTypes | sm2.Point | None
+    spki: bytes = b""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the SubjectPublicKeyInfo in its one canonical encoding."""
+        if self.native is None:
+            encoded = self.spki
+        elif isinstance(self.native, tuple):
+            encoded = sm2.encode_spki(self.native)
+        else:
+            encoded = self.native.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return hashlib.sha256(encoded).hexdigest()
 
     @property
     def label(self) -> str:
@@ -63,26 +76,25 @@ class PublicKey:
 
 
 def describe_public_key(native: CertificatePublicKeyTypes, *, pss: bool = False) -> PublicKey:
-    """Kind, size and fingerprint of a key the library understands."""
-    spki = native.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    fingerprint = hashlib.sha256(spki).hexdigest()
+    """Kind and size of a key the library understands."""
     if isinstance(native, rsa.RSAPublicKey):
-        return PublicKey("RSA-PSS" if pss else "RSA", native.key_size, "", fingerprint, native)
+        return PublicKey("RSA-PSS" if pss else "RSA", native.key_size, "", native)
     if isinstance(native, ec.EllipticCurvePublicKey):
         curve = native.curve.name
-        return PublicKey("ECDSA", native.key_size, CURVES.get(curve, curve), fingerprint, native)
+        return PublicKey("ECDSA", native.key_size, CURVES.get(curve, curve), native)
     if isinstance(native, ed25519.Ed25519PublicKey):
-        return PublicKey("Ed25519", 256, "", fingerprint, native)
+        return PublicKey("Ed25519", 256, "", native)
     if isinstance(native, ed448.Ed448PublicKey):
-        return PublicKey("Ed448", 456, "", fingerprint, native)
+        return PublicKey("Ed448", 456, "", native)
     if isinstance(native, dsa.DSAPublicKey):
-        return PublicKey("DSA", native.key_size, "", fingerprint, native)
-    return PublicKey(type(native).__name__.removesuffix("PublicKey"), 0, "", fingerprint, None)
+        return PublicKey("DSA", native.key_size, "", native)
+    spki = native.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return PublicKey(type(native).__name__.removesuffix("PublicKey"), 0, "", None, spki)
 
 
 def describe_sm2_point(point: sm2.Point) -> PublicKey:
     """The same for an SM2 point; the fingerprint is over its one canonical SPKI, whatever form it came in."""
-    return PublicKey("SM2", 256, "", hashlib.sha256(sm2.encode_spki(point)).hexdigest(), point)
+    return PublicKey("SM2", 256, "", point)
 
 
 def same_name(one: x509.Name, other: x509.Name) -> bool:
@@ -146,7 +158,7 @@ class ParsedCertificate:
                 return describe_sm2_point(point)
             name = getattr(oid, "_name", "Unknown OID")
             kind = f"algorithm {oid.dotted_string}" if name == "Unknown OID" else name
-            return PublicKey(kind, 0, "", hashlib.sha256(spki).hexdigest(), None)
+            return PublicKey(kind, 0, "", None, spki)
         return describe_public_key(native, pss=oid == PublicKeyAlgorithmOID.RSASSA_PSS)
 
     def __eq__(self, other: object) -> bool:
@@ -296,9 +308,13 @@ class ParsedCertificate:
     def signed_by(self, issuer: ParsedCertificate) -> bool:
         """Whether `issuer`'s key made this certificate's signature. Says nothing of names, dates or CA flags.
 
+        A signature by a broken hash proves nothing and is not checked: the names decide, policy refuses.
+
         Raises:
             MalformedCertificateError: nothing here can check this kind of signature.
         """
+        if self.signature_hash in BROKEN_HASHES:
+            return self.issued_by_name(issuer)
         key = issuer.public_key.native
         if key is None or isinstance(key, dsa.DSAPublicKey):
             raise MalformedCertificateError(f"signatures by {issuer.public_key.label} keys cannot be checked")

@@ -63,7 +63,7 @@ class _Search:
     pool: Sequence[ParsedCertificate]
     now: datetime
     best: tuple[ParsedCertificate, ...] = ()
-    best_score: tuple[bool, bool, int] = (False, False, 0)
+    best_score: tuple[bool, bool, bool, int] = (False, False, False, 0)
     used: set[bytes] = field(default_factory=set)
     wrong: dict[tuple[bytes, bytes], tuple[ParsedCertificate, ParsedCertificate]] = field(default_factory=dict)
     uncheckable: dict[bytes, tuple[ParsedCertificate, str]] = field(default_factory=dict)
@@ -75,6 +75,7 @@ class _Search:
         self.used.update(c.der for c in path)
         end = path[-1]
         score = (
+            len(path) > 1,
             all(c.not_before <= self.now <= c.not_after for c in path[1:]),
             end.is_self_issued,
             len(path),
@@ -115,7 +116,7 @@ class _Search:
 def build_chain(leaf: ParsedCertificate, others: Sequence[ParsedCertificate], now: datetime) -> Chain:
     """Find the best path from `leaf` through `others`.
 
-    Best means: every issuer valid at `now`, then ending in a given root, then longest.
+    Best means: with an issuer at all, then every issuer valid at `now`, then ending in a given root, then longest.
 
     Args:
         leaf: where the path begins.

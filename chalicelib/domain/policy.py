@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from chalicelib.domain.certificate import ParsedCertificate
+from chalicelib.domain.certificate import BROKEN_HASHES, ParsedCertificate
 from chalicelib.domain.findings import Finding, error, warning
 
 MIN_RSA_BITS: Final = 2048
@@ -17,7 +17,6 @@ MIN_EC_BITS: Final = 224
 SUPPORTED_CURVES: Final = frozenset({"P-256", "P-384", "P-521"})
 SUPPORTED_KINDS: Final = frozenset({"RSA", "RSA-PSS", "ECDSA", "Ed25519", "Ed448", "SM2"})
 SUPPORTED: Final = "RSA, RSA-PSS, ECDSA (P-256, P-384, P-521), Ed25519, Ed448 and SM2"
-REFUSED_HASHES: Final = frozenset({"md2", "md4", "md5"})
 DISCOURAGED_HASHES: Final = frozenset({"sha1"})
 
 #: Longest validity that browsers accept, by day of issue: Baseline Requirements 6.3.2 with ballot SC-081.
@@ -59,7 +58,7 @@ def key_findings(certificate: ParsedCertificate, param: str) -> Iterator[Finding
 def signature_findings(certificate: ParsedCertificate, param: str) -> Iterator[Finding]:
     """WeakSignature: a broken hash refuses, SHA-1 warns. A root's own signature proves nothing: not asked."""
     name = certificate.signature_hash
-    if name in REFUSED_HASHES:
+    if name in BROKEN_HASHES:
         yield error(
             "WeakSignature",
             f"{certificate.label} is signed with {name.upper()}, which is broken; SHA-256 or better is wanted.",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from chalicelib.domain import keys, pem, policy
-from chalicelib.domain.certificate import MalformedCertificateError, ParsedCertificate, read_dates
+from chalicelib.domain.certificate import BROKEN_HASHES, MalformedCertificateError, ParsedCertificate, read_dates
 from chalicelib.domain.chain import Chain, build_chain, constraint_problem, link_problem
 from chalicelib.domain.findings import Finding, Severity, error, warning
 from chalicelib.domain.keys import PrivateKey
@@ -89,8 +89,7 @@ class _Texts:
     def take_certificates(self, text: str, param: str) -> None:
         """Read a field that should hold certificates; keys in it are taken too."""
         found = pem.certificate_blocks(text, param)
-        self.findings += found.findings
-        self.unreadable |= any(f.severity is Severity.ERROR for f in found.findings)
+        self._take_findings(found)
         for number, block in enumerate(found.certificates, 1):
             self._take_certificate(block, number, param)
         for block in found.private_keys:
@@ -99,12 +98,18 @@ class _Texts:
     def take_key(self, text: str, param: str) -> None:
         """Read a field that should hold a private key; certificates in it are taken too."""
         found = pem.private_key_blocks(text, param)
-        self.findings += found.findings
-        self.key_unreadable |= any(f.severity is Severity.ERROR for f in found.findings)
+        self._take_findings(found)
         for block in found.private_keys:
             self._take_key(block, param)
         for number, block in enumerate(found.certificates, 1):
             self._take_certificate(block, number, param)
+
+    def _take_findings(self, found: pem.PemText) -> None:
+        self.findings += found.findings
+        for finding in found.findings:
+            if finding.severity is Severity.ERROR:
+                self.unreadable |= finding.code == "CertificateFormatIncorrect"
+                self.key_unreadable |= finding.code.startswith("PrivateKey")
 
     def _take_certificate(self, block: pem.Block, number: int, param: str) -> None:
         try:
@@ -174,7 +179,10 @@ def _choose_leaf(certificates: Sequence[ParsedCertificate], held: Sequence[Priva
     Of several with the same key (a renewal beside its predecessor), the one issued last.
     """
     known = {key.public_fingerprint for key in held}
-    if fitting := [c for c in certificates if c.public_key.fingerprint in known]:
+    kinds = {key.kind.removesuffix("-PSS") for key in held}
+    if fitting := [
+        c for c in certificates if c.public_key.kind.removesuffix("-PSS") in kinds and c.public_key.fingerprint in known
+    ]:
         return max(fitting, key=lambda c: (not c.is_ca, c.not_before))
     if ends := [c for c in certificates if not c.is_ca]:
         return ends[0]
@@ -296,9 +304,7 @@ def _judge_leaf(leaf: ParsedCertificate, reading: Reading, now: datetime, param:
             param,
         )
     yield from policy.key_findings(leaf, param)
-    if not leaf.is_self_signed:
-        yield from policy.signature_findings(leaf, param)
-    elif leaf.signature_hash in policy.REFUSED_HASHES:
+    if not leaf.is_self_signed or leaf.signature_hash in BROKEN_HASHES:
         yield from policy.signature_findings(leaf, param)
     yield from _judge_dates(leaf, now, param)
     yield from policy.leaf_findings(leaf, param)

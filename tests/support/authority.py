@@ -192,3 +192,18 @@ def build(
         builder = builder.add_extension(extension, critical=critical)
     how = padding.PSS(padding.MGF1(hashes.SHA256()), 32) if pss else None
     return builder.sign(signer, _signing(signer, digest), rsa_padding=how)
+
+
+def signed_with_old_hash(issued: Issued, signer, digest: str) -> Issued:
+    """The same certificate with an RSA signature by SHA-1 or MD5, which the library does not make any more.
+
+    The algorithm identifiers differ in one octet (RFC 8017, A.2.4), so the certificate keeps its length.
+    """
+    octet, algorithm = {"sha1": (5, hashes.SHA1()), "md5": (4, hashes.MD5())}[digest]  # noqa: S303 - the point
+    prefix = bytes.fromhex("2a864886f70d0101")
+    tbs = issued.certificate.tbs_certificate_bytes
+    old_tbs = tbs.replace(prefix + b"\x0b", prefix + bytes([octet]))
+    signature = signer.sign(old_tbs, padding.PKCS1v15(), algorithm)
+    der = issued.der.replace(tbs, old_tbs).replace(prefix + b"\x0b", prefix + bytes([octet]))
+    der = der.replace(issued.certificate.signature, signature)
+    return Issued(x509.load_der_x509_certificate(der), issued.key)

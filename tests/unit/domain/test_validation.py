@@ -6,13 +6,12 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ObjectIdentifier
 
 from chalicelib.domain.findings import CODES, Severity
 from chalicelib.domain.validation import Bundle, judge, read
-from tests.support.authority import NOW, Authority, build, name, private_key, self_signed
+from tests.support.authority import NOW, Authority, build, name, private_key, self_signed, signed_with_old_hash
 
 ROOT = Authority.root()
 MIDDLE = ROOT.intermediate()
@@ -206,16 +205,21 @@ def test_every_supported_algorithm_is_accepted(kind):
     assert found.key is not None
 
 
-def test_a_sha1_signature_is_warned_of():
-    root = Authority.root(kind="rsa2048")
-    leaf = root.issue("old.example.com", digest=hashes.SHA1())  # noqa: S303 - the point of the test
-    found = verdict(leaf.pem, leaf.key_pem, root.pem)
-    assert (errors(found), codes(found)) == ([], ["WeakSignature"])
+OLD_ROOT = Authority.root("Old root", kind="rsa2048")
 
 
-def test_the_signature_of_a_root_is_not_asked_about():
-    root = Authority.root(kind="rsa2048", digest=hashes.SHA1())  # noqa: S303 - the point of the test
-    leaf = root.issue("a.example.com")
+@pytest.mark.parametrize(("digest", "refused"), [("sha1", False), ("md5", True)])
+def test_a_sha1_signature_is_warned_of_and_an_md5_one_refused(digest, refused):
+    leaf = signed_with_old_hash(OLD_ROOT.issue("old.example.com"), OLD_ROOT.key, digest)
+    found = verdict(leaf.pem, leaf.key_pem, OLD_ROOT.pem)
+    assert codes(found) == ["WeakSignature"]
+    assert found.refused is refused
+
+
+@pytest.mark.parametrize("digest", ["sha1", "md5"])
+def test_the_signature_of_a_root_is_not_asked_about(digest):
+    root = signed_with_old_hash(OLD_ROOT, OLD_ROOT.key, digest)
+    leaf = OLD_ROOT.issue("a.example.com")
     assert codes(verdict(leaf.pem, leaf.key_pem, root.pem)) == []
 
 
