@@ -133,3 +133,13 @@ def _signed_kind(data: bytes, signed: Element) -> Kind | None:
 def _is_pkcs7(data: bytes, oid: Element) -> bool:
     """Whether the content type is one of PKCS #7's own (1.2.840.113549.1.7.*)."""
     return data[oid.start : oid.end].startswith(b"\x2a\x86\x48\x86\xf7\x0d\x01\x07")
+
+
+def encode(tag: int, *parts: bytes) -> bytes:
+    """One element holding `parts` in order."""
+    content = b"".join(parts)
+    length = len(content)
+    if length < 0x80:
+        return bytes((tag, length)) + content
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + content

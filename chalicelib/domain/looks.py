@@ -75,48 +75,41 @@ class Look:
 
 EMPTY: Final = Look("nothing at all", "Send the PEM text.")
 UNKNOWN: Final = Look("text without PEM markers", _AGAIN)
-BINARY: Final = Look("a binary file", _EXPORT)
 
 
-def decode(data: bytes) -> str | Look:
+def decode(data: bytes) -> str:
     """The text of a file: UTF-8, UTF-16 with or without a byte order mark, else Latin-1.
 
+    Never fails: a binary file becomes Latin-1, in which `looks_like` knows it again, byte for byte.
+
     Returns:
-        the text, without a byte order mark; or what the file looks like when it is not text.
+        the text, without a byte order mark.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return _decoded(data, "utf-16")
-    if look := _look_at_bytes(data):
-        return look
-    if b"\0" in data:
+    if b"\0" in data and _look_at_bytes(data) is None:
         # The letters of PEM in UTF-16 have a zero for one of their two bytes.
         odd, even = data[1::2].count(0), data[0::2].count(0)
-        if 5 * max(odd, even) < len(data):
-            return BINARY
-        return _decoded(data, "utf-16-le" if odd > even else "utf-16-be")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-        return BINARY if _CONTROL.search(text) else text
+        if 5 * max(odd, even) > len(data):
+            return _decoded(data, "utf-16-le" if odd > even else "utf-16-be")
+    return _decoded(data, "utf-8-sig")
 
 
-def _decoded(data: bytes, encoding: str) -> str | Look:
+def _decoded(data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
-        return BINARY
+        return data.decode("latin-1")
 
 
 def looks_like(data: str | bytes) -> Look:
     """What `data`, in which there is no PEM, looks like. Never quotes it."""
     if isinstance(data, bytes):
-        text = decode(data)
-        return text if isinstance(text, Look) else looks_like(text)
+        return _look_at_bytes(data) or looks_like(decode(data))
     text = data.strip().strip("\ufeff\"'` \t\r\n\0")
     if not text:
         return EMPTY
-    return _look_at_binary_text(text) or _look_at_text(text) or _look_at_base64(text) or UNKNOWN
+    return _look_at_binary_text(data) or _look_at_text(text) or _look_at_base64(text) or UNKNOWN
 
 
 def _look_at_bytes(data: bytes) -> Look | None:

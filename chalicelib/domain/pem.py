@@ -1,7 +1,7 @@
 """PEM as people paste it: its blocks, what was mended, and findings for all that cannot be used.
 
 `scan` tells everything about a text; `certificate_blocks` and `private_key_blocks` say it in findings.
-No message holds text from inside a block: places are given as block, line and column.
+No message holds text from a block: places are given as block, line and column, and only known labels are quoted.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from chalicelib.domain.looks import LABELS
 
 #: More blocks than any chain, key and leftovers have.
 MAX_BLOCKS: Final = 64
-#: How much of a marker's label is read and may be quoted.
+#: How much of a marker's label is read.
 MAX_LABEL: Final = 40
 
 
@@ -109,7 +109,7 @@ class Block:
     @property
     def where(self) -> str:
         """How a message names the block."""
-        return _where(self.number, self.original_label or self.label, self.line)
+        return _where(self.number, self.line, self.original_label, self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +182,7 @@ _BLANKS: Final = " \t\u00a0"
 _MAX_DASHES: Final = 32
 #: BEGIN or END in any case, three times as quick as with IGNORECASE; what else it finds is sorted out after.
 _WORD: Final = re.compile("[BEbe](?:[Ee][Gg][Ii][Nn]|[Nn][Dd])")
+_BEGIN: Final = re.compile("[Bb][Ee][Gg][Ii][Nn]")
 _LABEL: Final = re.compile(
     rf"([{_BLANKS}]{{0,4}})([A-Za-z0-9#./{_BLANKS}]{{0,{MAX_LABEL}}}?)([{_BLANKS}]{{0,4}})([{_DASHES}]{{1,{_MAX_DASHES}}})"
 )
@@ -263,11 +264,12 @@ def _mend(text: str) -> tuple[str, dict[Repair, None]]:
 
 def _unescape(text: str, repairs: dict[Repair, None]) -> str:
     """Undo escapes from the first marker on; none of their signs can stand in PEM itself."""
-    first = _WORD.search(text)
+    first = _BEGIN.search(text)
     if first is None:
         return text
-    # The dashes before the word may be escaped too.
-    start = max(0, first.start() - _MAX_DASHES)
+    # The dashes before the word may be escaped too, but not the line before.
+    reach = max(0, first.start() - _MAX_DASHES)
+    start = max(reach, text.rfind("\n", reach, first.start()) + 1)
     head, tail = text[:start], text[start:]
     for repair, undo in (
         (Repair.HTML, _unescape_html),
@@ -342,7 +344,8 @@ class _Marker(NamedTuple):
 
     @property
     def words(self) -> str:
-        return f"{'BEGIN' if self.opens else 'END'} {self.written}".strip()
+        """How a message quotes the marker."""
+        return f"{'BEGIN' if self.opens else 'END'} {_quoted(self.written)}"
 
 
 def _markers(text: str) -> list[_Marker]:
@@ -572,12 +575,13 @@ def _is_open_to_content(label: str) -> bool:
 # --- blocks ------------------------------------------------------------------------------------------------------
 
 
-def _quoted(label: str) -> str:
-    return label[:MAX_LABEL] if label else "unreadable label"
+def _quoted(*labels: str) -> str:
+    """The first label that is in use. Others are not quoted: they may be text of a key that lost its line break."""
+    return next((label for label in labels if label in _CANONICAL_LABELS), "unknown label")
 
 
-def _where(number: int, label: str, line: int) -> str:
-    return f"Block {number} ({_quoted(label)}, line {line})"
+def _where(number: int, line: int, *labels: str) -> str:
+    return f"Block {number} ({_quoted(*labels)}, line {line})"
 
 
 class _Scanner:
@@ -742,14 +746,14 @@ class _Scanner:
                 self._number,
                 marker.line,
                 marker.label or begin.label,
-                f"{_where(self._number, begin.written, begin.line)}: the marker “{marker.words}” on line "
+                f"{_where(self._number, begin.line, begin.written)}: the marker “{marker.words}” on line "
                 f"{marker.line} {what}.",
                 _FIVE,
             )
         )
 
     def _problem(self, fault: Fault, begin: _Marker, what: str, hint: str) -> None:
-        message = f"{_where(self._number, begin.written, begin.line)} {what}."
+        message = f"{_where(self._number, begin.line, begin.written)} {what}."
         self._problems.append(Problem(fault, self._number, begin.line, begin.label, message, hint))
 
     def _too_many(self, line: int) -> None:
@@ -766,13 +770,16 @@ class _Scanner:
 
 
 def _with_plus_signs(body: _Body) -> bytes | None:
-    """The content if every space was a plus sign once, as when a form is decoded twice; its length must prove it."""
-    if " " not in body.raw:
+    """The content if every plus sign became a space, as when a form is decoded twice.
+
+    None is left then, and the length and shape of the content must agree.
+    """
+    if " " not in body.raw or "+" in body.raw:
         return None
     try:
         content, padded = _decode(body.raw.replace(" ", "+").replace("\n", ""))
     except (_DamageError, binascii.Error):
         return None
     outer = der.element(content)
-    fits = padded and outer is not None and outer.tag == der.SEQUENCE and outer.end == len(content)
+    fits = padded and outer is not None and outer.end == len(content) and der.kind(content) is not None
     return content if fits else None
