@@ -227,6 +227,9 @@ _WIDEST: Final = 76
 #: A line that can only be the start of a certificate or key whose markers were lost.
 _STRAY: Final = re.compile(r"^[ \t>\"']{0,8}MI[A-Za-z0-9+/]{46}", re.MULTILINE)
 
+#: A text that breaks off inside the word BEGIN of one more block.
+_HALF_MARKER: Final = re.compile(r"-{4,6}B(?:E|EG|EGI)?$")
+
 _COPY: Final = "Copy the file again, whole: from -----BEGIN … to the last dash of -----END …."
 _FIVE: Final = "Every marker has exactly five dashes before and five after its words: -----BEGIN CERTIFICATE-----."
 
@@ -672,7 +675,7 @@ class _Scanner:
             content, padded = recovered, True
             body.repairs = {Repair.PLUS_SIGNS: None}
         if not padded:
-            if not checked:
+            if not checked or der.kind(content) is None:
                 raise _DamageError(Fault.BAD_LENGTH, "has base64 that was cut off, or lacks its padding (=)")
             body.repairs[Repair.PADDING] = None
         if begin.label == "OPENSSH PRIVATE KEY" and content.startswith(OPENSSH_PLAIN):
@@ -698,18 +701,17 @@ class _Scanner:
             return
         self._repairs[Repair.SURROUNDING_TEXT] = None
         if stray := _STRAY.search(gap):
-            self._number += 1
-            line = 1 + self._text.count("\n", 0, self._done + stray.end())
-            self._problems.append(
-                Problem(
-                    Fault.STRAY_BASE64,
-                    self._number,
-                    line,
-                    "",
-                    f"Line {line} begins base64 that stands between no markers.",
-                    "Put its -----BEGIN … and -----END … lines back, or take it out.",
-                )
-            )
+            hint = "Put its -----BEGIN … and -----END … lines back, or take it out."
+            self._loose(Fault.STRAY_BASE64, stray.end(), "begins base64 that stands between no markers", hint)
+        elif half := _HALF_MARKER.search(gap.rstrip()[-10:]):
+            at = len(gap.rstrip()) - len(half[0])
+            self._loose(Fault.BEGIN_WITHOUT_END, at, "breaks off inside a marker: the text was cut off", _COPY)
+
+    def _loose(self, fault: Fault, offset: int, what: str, hint: str) -> None:
+        """A problem with text `offset` characters after the last marker."""
+        self._number += 1
+        line = 1 + self._text.count("\n", 0, self._done + offset)
+        self._problems.append(Problem(fault, self._number, line, "", f"Line {line} {what}.", hint))
 
     def _unended(self, begin: _Marker) -> None:
         self._number += 1
