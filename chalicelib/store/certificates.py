@@ -1,0 +1,361 @@
+"""The inventory in its tables.
+
+A certificate is one slim row, one material row and two claims (name, fingerprint), written in one transaction
+with its audit event. A transaction costs two write units for each begun KB of each row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Final
+
+from pynamodb.exceptions import DoesNotExist
+from pynamodb.transactions import TransactWrite
+
+from chalicelib.domain.errors import Conflict, DuplicateCertificate, NameTaken, NotFound
+from chalicelib.domain.model import AuditEvent, Certificate, CertificateFilter, Material, Page, Source, Status
+from chalicelib.domain.status import RENEWAL_WINDOW, status_at
+from chalicelib.store.audit import audit_row
+from chalicelib.store.cursors import decode_cursor, encode_cursor
+from chalicelib.store.materials import material_of, material_row
+from chalicelib.store.tables import CertificateRow, MaterialRow, UniqueRow
+from chalicelib.store.terms import (
+    changing_terms,
+    domain_terms,
+    driving_term,
+    find,
+    position_of,
+    remove_terms,
+    write_terms,
+)
+from chalicelib.store.transactions import ConditionFailedError, transact
+
+#: How many rows a page looks at before it answers with what it has and a cursor.
+MAX_EVALUATED: Final = 500
+_LAST: Final = "~"
+
+
+class DynamoCertificateStore:
+    """Implements `chalicelib.ports.CertificateStore`."""
+
+    def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
+        """Store a new certificate.
+
+        Write units: one for each index entry (about three for two domains), then in the transaction two each for
+        slim row (and as much for the local index), claims, audit event, and each begun KB of material: about 26 for
+        an RSA certificate with one intermediate.
+        """
+        write_terms(certificate, domain_terms(material.domains) | changing_terms(certificate))
+
+        def write(transaction: TransactWrite) -> None:
+            self._put_new(transaction, certificate, material)
+            transaction.save(_name_claim(certificate), UniqueRow.claim.does_not_exist())
+            transaction.save(audit_row(audit))
+
+        try:
+            transact(write)
+        except ConditionFailedError as failed:
+            self._explain(certificate, failed)
+
+    def _put_new(self, transaction: TransactWrite, certificate: Certificate, material: Material) -> None:
+        transaction.save(_fingerprint_claim(certificate), UniqueRow.claim.does_not_exist())
+        transaction.save(_row(certificate), CertificateRow.certificate_id.does_not_exist())
+        transaction.save(material_row(certificate.account_id, certificate.id, material))
+
+    def _explain(self, certificate: Certificate, failed: ConditionFailedError) -> None:
+        """Raise what a failed first write means: position 0 is the fingerprint, 3 the name."""
+        if 0 in failed.at:
+            existing = self.by_fingerprint(certificate.account_id, certificate.fingerprint)
+            if existing is None:
+                # Deleted between the transaction and this read.
+                raise Conflict("ConcurrentChange", "This certificate was deleted a moment ago.")
+            raise DuplicateCertificate(existing)
+        if 3 in failed.at:
+            raise NameTaken(certificate.name)
+        raise Conflict("ConcurrentChange", "The certificate was changed by another request.")
+
+    def get(self, account_id: str, certificate_id: str) -> Certificate:
+        """The slim record: 1 read unit."""
+        try:
+            return _certificate(CertificateRow.get(account_id, certificate_id, consistent_read=True))
+        except DoesNotExist:
+            raise _not_found(certificate_id) from None
+
+    def material(self, account_id: str, certificate_id: str) -> Material:
+        """The heavy part: 1 read unit for each begun 4 KB, mostly 2."""
+        try:
+            return material_of(MaterialRow.get(account_id, certificate_id, consistent_read=True))
+        except DoesNotExist:
+            raise _not_found(certificate_id) from None
+
+    def by_fingerprint(self, account_id: str, fingerprint: str) -> str | None:
+        """The id of the certificate with this fingerprint: 1 read unit."""
+        return _holder(account_id, f"fingerprint#{fingerprint}")
+
+    def name_taken(self, account_id: str, name: str) -> bool:
+        """Whether the name is held: 1 read unit."""
+        return _holder(account_id, f"name#{name}") is not None
+
+    def page(
+        self, account_id: str, wanted: CertificateFilter, *, now: datetime, limit: int, cursor: str | None
+    ) -> Page[Certificate]:
+        """Certificates, soonest expiry first.
+
+        Read units: by the expiry index, one for each 4 KB of the `limit` + 1 slim rows (6 for 20); by a term,
+        one for each row and one for each 60 index entries. At most `MAX_EVALUATED` rows are looked at, whatever
+        the inventory's size.
+        """
+        scope = f"certificates#{account_id}#{_digest(wanted)}"
+        walk = _Walk(account_id, wanted, now, after=decode_cursor(scope, cursor))
+        items, rest = walk.collect(limit)
+        return Page(tuple(items), None if rest is None else encode_cursor(scope, rest))
+
+    def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
+        """Replace `old` by `new`: as many units as `add` without material, plus one for each changed term."""
+        gone, come = changing_terms(old) - changing_terms(new), changing_terms(new) - changing_terms(old)
+        if come:
+            write_terms(new, come)
+
+        def write(transaction: TransactWrite) -> None:
+            transaction.save(_row(new), CertificateRow.version == old.version)
+            transaction.save(audit_row(audit))
+            if new.name != old.name:
+                transaction.save(_name_claim(new), UniqueRow.claim.does_not_exist())
+                transaction.delete(_name_claim(old), UniqueRow.certificate_id == old.id)
+
+        try:
+            transact(write)
+        except ConditionFailedError as failed:
+            if 2 in failed.at:
+                raise NameTaken(new.name) from None
+            raise self._changed(old) from None
+        remove_terms(old, gone)
+
+    def replace(
+        self, old: Certificate, retired: Certificate, new: Certificate, material: Material, audit: AuditEvent
+    ) -> None:
+        """Store `new` under `old`'s name and `old` as `retired`: units of `add`, and six more."""
+        write_terms(new, domain_terms(material.domains) | changing_terms(new))
+
+        def write(transaction: TransactWrite) -> None:
+            self._put_new(transaction, new, material)
+            transaction.save(_name_claim(retired), UniqueRow.claim.does_not_exist())
+            transaction.save(_name_claim(new), UniqueRow.certificate_id == old.id)
+            transaction.save(_row(retired), CertificateRow.version == old.version)
+            transaction.save(audit_row(audit))
+
+        try:
+            transact(write)
+        except ConditionFailedError as failed:
+            if 0 not in failed.at and failed.at & {4, 5}:
+                raise self._changed(old) from None
+            self._explain(new if 0 in failed.at else retired, failed)
+
+    def delete(self, certificate: Certificate, audit: AuditEvent) -> None:
+        """Delete record, material, claims, then index entries: about the units of `add`, and the material's read."""
+        domains = self.material(certificate.account_id, certificate.id).domains
+
+        def write(transaction: TransactWrite) -> None:
+            transaction.delete(_row(certificate), CertificateRow.version == certificate.version)
+            transaction.delete(MaterialRow(certificate.account_id, certificate.id))
+            transaction.delete(_name_claim(certificate), UniqueRow.certificate_id == certificate.id)
+            transaction.delete(_fingerprint_claim(certificate), UniqueRow.certificate_id == certificate.id)
+            transaction.save(audit_row(audit))
+
+        try:
+            transact(write)
+        except ConditionFailedError:
+            raise self._changed(certificate) from None
+        remove_terms(certificate, domain_terms(domains) | changing_terms(certificate))
+
+    def _changed(self, certificate: Certificate) -> Conflict:
+        """What to raise when a record is no longer as it was read. Raises: NotFound, when it is gone."""
+        self.get(certificate.account_id, certificate.id)
+        return Conflict("ConcurrentChange", "The certificate was changed by another request in the meantime.")
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Goes through an account's certificates in order of expiry, by the index that serves the question."""
+
+    account_id: str
+    wanted: CertificateFilter
+    now: datetime
+    after: str | None
+    evaluated: int = 0
+    term: str | None = field(init=False)
+    low: str = field(init=False)
+    high: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.term = driving_term(self.wanted)
+        self.low, self.high = _range(self.wanted, self.now)
+        if self.after is not None:
+            self.low = max(self.low, self.after + "\x01")
+
+    def collect(self, limit: int) -> tuple[list[Certificate], str | None]:
+        """At most `limit` certificates that fit, and the position to go on after, if there is more."""
+        items: list[Certificate] = []
+        last = self.after or ""
+        while self.low <= self.high:
+            chunk = min(self._chunk(limit + 1 - len(items)), MAX_EVALUATED - self.evaluated)
+            positions, found = self._read(chunk)
+            for position in positions:
+                certificate = found.get(position)
+                if certificate is not None and fits(certificate, self.wanted, self.now):
+                    if len(items) == limit:
+                        return items, last
+                    items.append(certificate)
+                last = position
+            self.evaluated += len(positions)
+            if len(positions) < chunk:
+                return items, None
+            if self.evaluated >= MAX_EVALUATED:
+                return items, last
+            self.low = last + "\x01"
+        return items, None
+
+    def _chunk(self, missing: int) -> int:
+        """How many rows to read at once: what is missing, more when many of them may not fit."""
+        exact = self.wanted in (CertificateFilter(), CertificateFilter(domain=self.wanted.domain))
+        return missing if exact else max(missing, 50)
+
+    def _read(self, limit: int) -> tuple[Sequence[str], dict[str, Certificate]]:
+        if self.term is None:
+            rows = list(
+                CertificateRow.by_expiry.query(
+                    self.account_id,
+                    CertificateRow.expiry.between(self.low, self.high),
+                    limit=limit,
+                    page_size=limit,
+                    consistent_read=True,
+                )
+            )
+            return [row.expiry for row in rows], {row.expiry: _certificate(row) for row in rows}
+        positions = [row.position for row in find(self.account_id, self.term, self.low, self.high, limit)]
+        keys = [(self.account_id, position.partition("#")[2]) for position in positions]
+        batch = CertificateRow.batch_get(keys, consistent_read=True) if keys else ()
+        return positions, {row.expiry: _certificate(row) for row in batch}
+
+
+def _range(wanted: CertificateFilter, now: datetime) -> tuple[str, str]:
+    """The positions between which certificates of the wanted status and expiry lie."""
+    low, high = "0", _LAST
+    if wanted.status is Status.EXPIRED:
+        high = position_of(now) + _LAST
+    elif wanted.status is Status.ISSUED:
+        low = position_of(now)
+    elif wanted.status is Status.TO_BE_RENEWED:
+        low, high = position_of(now), position_of(now + RENEWAL_WINDOW) + _LAST
+    if wanted.expires_before is not None:
+        high = min(high, position_of(wanted.expires_before) + _LAST)
+    return low, high
+
+
+def fits(certificate: Certificate, wanted: CertificateFilter, now: datetime) -> bool:
+    """Whether a certificate is what the filter asks for."""
+    return (
+        (wanted.source is None or certificate.source is wanted.source)
+        and (wanted.status is None or status_at(certificate, now) is wanted.status)
+        and (wanted.tag is None or _has_tag(certificate, wanted.tag))
+        and (wanted.resource_group is None or certificate.resource_group == wanted.resource_group)
+        and (wanted.notifications is None or certificate.notifications is wanted.notifications)
+        and (wanted.deployed is None or certificate.deployed is wanted.deployed)
+        and (wanted.expires_before is None or certificate.not_after < wanted.expires_before)
+        and (wanted.q is None or _mentions(certificate, wanted.q))
+    )
+
+
+def _has_tag(certificate: Certificate, tag: str) -> bool:
+    key, equals, value = tag.partition("=")
+    return key in certificate.tags and (not equals or certificate.tags[key] == value)
+
+
+def _mentions(certificate: Certificate, q: str) -> bool:
+    needle = q.casefold()
+    texts = (certificate.name, certificate.subject, certificate.issuer, *certificate.domains)
+    hexes = (certificate.serial_number, certificate.fingerprint)
+    plain = needle.replace(":", "").replace(" ", "")
+    return any(needle in text.casefold() for text in texts) or any(plain in text for text in hexes)
+
+
+def _digest(wanted: CertificateFilter) -> str:
+    text = json.dumps(asdict(wanted), default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _holder(account_id: str, claim: str) -> str | None:
+    try:
+        return UniqueRow.get(account_id, claim, consistent_read=True).certificate_id
+    except DoesNotExist:
+        return None
+
+
+def _name_claim(certificate: Certificate) -> UniqueRow:
+    return UniqueRow(certificate.account_id, f"name#{certificate.name}", certificate_id=certificate.id)
+
+
+def _fingerprint_claim(certificate: Certificate) -> UniqueRow:
+    return UniqueRow(certificate.account_id, f"fingerprint#{certificate.fingerprint}", certificate_id=certificate.id)
+
+
+def _not_found(certificate_id: str) -> NotFound:
+    return NotFound("NotFound", f"There is no certificate {certificate_id!r:.70} in this account.")
+
+
+_SAME: Final = [
+    "name",
+    "domains_total",
+    "algorithm",
+    "key_size",
+    "subject",
+    "issuer",
+    "serial_number",
+    "fingerprint",
+    "public_key_fingerprint",
+    "not_before",
+    "not_after",
+    "resource_group",
+    "notifications",
+    "has_private_key",
+    "created_at",
+    "updated_at",
+    "created_by",
+    "version",
+    "revoked_at",
+    "deployed",
+    "replaces",
+    "replaced_by",
+    "origin",
+]
+
+
+def _row(certificate: Certificate) -> CertificateRow:
+    return CertificateRow(
+        certificate.account_id,
+        certificate.id,
+        expiry=position_of(certificate.not_after, certificate.id),
+        source=certificate.source.value,
+        domains=list(certificate.domains),
+        risks=list(certificate.risks),
+        tags=dict(certificate.tags),
+        **{name: getattr(certificate, name) for name in _SAME},
+    )
+
+
+def _certificate(row: CertificateRow) -> Certificate:
+    numbers = {name: int(getattr(row, name)) for name in ("domains_total", "key_size", "version")}
+    same = {name: getattr(row, name) for name in _SAME} | numbers
+    return Certificate(
+        id=row.certificate_id,
+        account_id=row.account_id,
+        source=Source(row.source),
+        domains=tuple(row.domains),
+        risks=tuple(row.risks),
+        tags=row.tags,
+        **same,
+    )

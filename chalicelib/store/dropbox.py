@@ -1,0 +1,60 @@
+"""The drop bucket: S3 objects by exact version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.ports import DroppedObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class S3DropBox:
+    """Implements `chalicelib.ports.DropBox` on a bucket with versioning."""
+
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def listing(self, prefix: str) -> Iterator[DroppedObject]:
+        """The current objects under a prefix: one request for each 1,000 versions."""
+        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix)
+        for page in pages:
+            for found in page.get("Versions", ()):
+                if found["IsLatest"]:
+                    yield DroppedObject(found["Key"], found["VersionId"], found["Size"], found["LastModified"])
+
+    def read(self, item: DroppedObject) -> bytes | None:
+        """The content of exactly this version: one request."""
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=item.key, VersionId=item.version)
+            return answer["Body"].read()
+        except self._client.exceptions.ClientError as error:
+            return _nothing_if_gone(error)
+
+    def write_json(self, key: str, content: bytes) -> None:
+        """Write a receipt or report: one request."""
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType="application/json")
+
+    def move(self, item: DroppedObject, key: str) -> None:
+        """Copy this version, then delete it: two requests."""
+        source: Any = {"Bucket": self._bucket, "Key": item.key, "VersionId": item.version}
+        try:
+            self._client.copy_object(Bucket=self._bucket, Key=key, CopySource=source)
+        except self._client.exceptions.ClientError as error:
+            _nothing_if_gone(error)
+            return
+        self.delete([item])
+
+    def delete(self, items: Sequence[DroppedObject]) -> None:
+        """Delete exactly these versions, for good: one request each."""
+        for item in items:
+            self._client.delete_object(Bucket=self._bucket, Key=item.key, VersionId=item.version)
+
+
+def _nothing_if_gone(error: Any) -> None:  # noqa: ANN401 - botocore makes its exceptions at run time
+    code = error.response["Error"]["Code"]
+    if code not in {"NoSuchKey", "NoSuchVersion", "404"}:
+        raise error

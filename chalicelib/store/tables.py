@@ -1,0 +1,258 @@
+"""The tables, as PynamoDB models. `infra/template.yaml` creates them; a test holds the two together.
+
+Every table is read by its keys or by an index, never scanned. Names begin with a prefix that `bind` sets once.
+"""
+
+from __future__ import annotations
+
+from pynamodb.attributes import (
+    BinaryAttribute,
+    BooleanAttribute,
+    JSONAttribute,
+    ListAttribute,
+    NumberAttribute,
+    TTLAttribute,
+    UnicodeAttribute,
+    UTCDateTimeAttribute,
+)
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, LocalSecondaryIndex
+from pynamodb.models import Model
+
+
+class ByExpiry(LocalSecondaryIndex["CertificateRow"]):
+    """Certificates of an account, soonest expiry first.
+
+    A local index is strongly consistent: what was uploaded is listed. It bounds an account's item collection
+    to 10 GB, which is several million certificates.
+    """
+
+    class Meta:
+        index_name = "by-expiry"
+        projection = AllProjection()
+
+    account_id = UnicodeAttribute(hash_key=True)
+    expiry = UnicodeAttribute(range_key=True)
+
+
+class CertificateRow(Model):
+    """The slim record of a certificate, about 1 KB."""
+
+    class Meta:
+        table_name = "certificates"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    certificate_id = UnicodeAttribute(range_key=True)
+    by_expiry = ByExpiry()
+    expiry = UnicodeAttribute()
+    name = UnicodeAttribute()
+    source = UnicodeAttribute()
+    domains = ListAttribute(of=UnicodeAttribute)
+    domains_total = NumberAttribute()
+    algorithm = UnicodeAttribute()
+    key_size = NumberAttribute()
+    subject = UnicodeAttribute()
+    issuer = UnicodeAttribute()
+    serial_number = UnicodeAttribute()
+    fingerprint = UnicodeAttribute()
+    public_key_fingerprint = UnicodeAttribute()
+    not_before = UTCDateTimeAttribute()
+    not_after = UTCDateTimeAttribute()
+    risks = ListAttribute(of=UnicodeAttribute)
+    resource_group = UnicodeAttribute()
+    tags = JSONAttribute()
+    notifications = BooleanAttribute()
+    has_private_key = BooleanAttribute()
+    created_at = UTCDateTimeAttribute()
+    updated_at = UTCDateTimeAttribute()
+    created_by = UnicodeAttribute()
+    version = NumberAttribute()
+    revoked_at = UTCDateTimeAttribute(null=True)
+    deployed = BooleanAttribute()
+    replaces = UnicodeAttribute(null=True)
+    replaced_by = UnicodeAttribute(null=True)
+    origin = UnicodeAttribute(null=True)
+
+
+class MaterialRow(Model):
+    """PEM texts and sealed keys of a certificate, or the sealed key of a CSR."""
+
+    class Meta:
+        table_name = "materials"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    object_id = UnicodeAttribute(range_key=True)
+    certificate = UnicodeAttribute(null=True)
+    chain = ListAttribute(of=UnicodeAttribute, null=True)
+    encryption_certificate = UnicodeAttribute(null=True)
+    domains = ListAttribute(of=UnicodeAttribute, null=True)
+    findings = JSONAttribute(null=True)
+    kms_key_id = UnicodeAttribute(null=True)
+    data_key = BinaryAttribute(legacy_encoding=False, null=True)
+    signing_box = BinaryAttribute(legacy_encoding=False, null=True)
+    encryption_box = BinaryAttribute(legacy_encoding=False, null=True)
+
+
+class UniqueRow(Model):
+    """Which certificate of an account has a name or a fingerprint."""
+
+    class Meta:
+        table_name = "uniques"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    claim = UnicodeAttribute(range_key=True)
+    certificate_id = UnicodeAttribute()
+
+
+class TermRow(Model):
+    """One entry of the inverted index behind the list filters: a superset of the truth.
+
+    `version` is that of the record that wrote it, so that a late removal spares a newer entry.
+    """
+
+    class Meta:
+        table_name = "terms"
+
+    partition = UnicodeAttribute(hash_key=True)
+    position = UnicodeAttribute(range_key=True)
+    version = NumberAttribute()
+
+
+class ByPublicKey(LocalSecondaryIndex["CsrRow"]):
+    """Requests of an account by the fingerprint of their public key."""
+
+    class Meta:
+        index_name = "by-public-key"
+        projection = AllProjection()
+
+    account_id = UnicodeAttribute(hash_key=True)
+    public_key = UnicodeAttribute(range_key=True)
+
+
+class CsrRow(Model):
+    """A certificate signing request; its key lies in the materials."""
+
+    class Meta:
+        table_name = "csrs"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    csr_id = UnicodeAttribute(range_key=True)
+    by_public_key = ByPublicKey()
+    public_key = UnicodeAttribute()
+    name = UnicodeAttribute()
+    common_name = UnicodeAttribute()
+    sans = ListAttribute(of=UnicodeAttribute)
+    algorithm = UnicodeAttribute()
+    key_size = NumberAttribute()
+    subject = UnicodeAttribute()
+    pem = UnicodeAttribute()
+    has_private_key = BooleanAttribute()
+    created_at = UTCDateTimeAttribute()
+
+
+class AccountRow(Model):
+    """A tenant. All lie in one partition, so that the operator's list is a query."""
+
+    class Meta:
+        table_name = "accounts"
+
+    partition = UnicodeAttribute(hash_key=True)
+    account_id = UnicodeAttribute(range_key=True)
+    name = UnicodeAttribute()
+    site = UnicodeAttribute()
+    entity_id = UnicodeAttribute()
+    entity_kind = UnicodeAttribute()
+    entity_verified = BooleanAttribute()
+    created_at = UTCDateTimeAttribute()
+    version = NumberAttribute()
+
+
+class ByAccount(GlobalSecondaryIndex["TokenRow"]):
+    """Tokens of an account by id, which sorts by time."""
+
+    class Meta:
+        index_name = "by-account"
+        projection = AllProjection()
+
+    account_id = UnicodeAttribute(hash_key=True)
+    token_id = UnicodeAttribute(range_key=True)
+
+
+class TokenRow(Model):
+    """An access token by the SHA-256 of its text."""
+
+    class Meta:
+        table_name = "tokens"
+
+    digest = UnicodeAttribute(hash_key=True)
+    by_account = ByAccount()
+    account_id = UnicodeAttribute()
+    token_id = UnicodeAttribute()
+    name = UnicodeAttribute()
+    role = UnicodeAttribute()
+    created_at = UTCDateTimeAttribute()
+    expires_at = UTCDateTimeAttribute()
+    last_used_at = UTCDateTimeAttribute(null=True)
+    revoked_at = UTCDateTimeAttribute(null=True)
+
+
+class AuditRow(Model):
+    """One line of the audit trail."""
+
+    class Meta:
+        table_name = "audit"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    event_id = UnicodeAttribute(range_key=True)
+    at = UTCDateTimeAttribute()
+    actor = UnicodeAttribute()
+    role = UnicodeAttribute()
+    action = UnicodeAttribute()
+    target = UnicodeAttribute()
+    source_ip = UnicodeAttribute()
+    request_id = UnicodeAttribute()
+    result = UnicodeAttribute()
+    detail = JSONAttribute()
+
+
+class IdempotencyRow(Model):
+    """The answer first given under an Idempotency-Key; DynamoDB deletes it after `expires_at`."""
+
+    class Meta:
+        table_name = "idempotency"
+
+    claim = UnicodeAttribute(hash_key=True)
+    request_digest = UnicodeAttribute()
+    claimed_at = UTCDateTimeAttribute()
+    expires_at = TTLAttribute()
+    status = NumberAttribute(null=True)
+    body = BinaryAttribute(legacy_encoding=False, null=True)
+
+
+TABLES: tuple[type[Model], ...] = (
+    CertificateRow,
+    MaterialRow,
+    UniqueRow,
+    TermRow,
+    CsrRow,
+    AccountRow,
+    TokenRow,
+    AuditRow,
+    IdempotencyRow,
+)
+_NAMES = {model: model.Meta.table_name for model in TABLES}
+
+
+def bind(prefix: str, region: str) -> None:
+    """Name the tables and their region; for wiring, once per process.
+
+    PynamoDB keeps both on the class. The endpoint comes from the environment, as botocore reads it.
+    """
+    for model, name in _NAMES.items():
+        model.Meta.table_name = prefix + name
+        model.Meta.region = region
+        model._connection = None  # noqa: SLF001 - PynamoDB reads Meta when it first connects
+
+
+def name_of(model: type[Model]) -> str:
+    """The table's name without prefix."""
+    return _NAMES[model]
