@@ -1,6 +1,6 @@
 """The ports kept in memory. Each passes the same contract test as the real one, in ``tests/contracts``.
 
-Stores that write an audit event with their rows are given the `FakeAuditStore` it goes to. One lock per store
+Stores that write an audit event with their rows are given the `MemoryAuditStore` it goes to. One lock per store
 makes every method atomic, as transactions do in DynamoDB.
 """
 
@@ -35,7 +35,7 @@ from tests.support.authority import NOW
 T = TypeVar("T")
 
 
-class FakeClock:
+class FixedClock:
     """Stands still until it is moved."""
 
     def __init__(self, now: datetime = NOW) -> None:
@@ -48,7 +48,7 @@ class FakeClock:
         self.now += by
 
 
-class FakeAuditStore:
+class MemoryAuditStore:
     """The audit trail as a list."""
 
     def __init__(self) -> None:
@@ -62,11 +62,11 @@ class FakeAuditStore:
         return _page(own, lambda e: e.id, f"audit {account_id}", limit, cursor, newest_first=True)
 
 
-class FakeCertificateStore:
+class MemoryCertificateStore:
     """The inventory as two dictionaries."""
 
-    def __init__(self, audit: FakeAuditStore | None = None) -> None:
-        self.audit = audit or FakeAuditStore()
+    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+        self.audit = audit or MemoryAuditStore()
         self.certificates: dict[tuple[str, str], Certificate] = {}
         self.materials: dict[tuple[str, str], Material] = {}
         self._lock = threading.RLock()
@@ -173,11 +173,11 @@ class FakeCertificateStore:
         return any(d.endswith(domain[1:]) if domain.startswith("*.") else d == domain for d in domains)
 
 
-class FakeCsrStore:
+class MemoryCsrStore:
     """Signing requests as two dictionaries."""
 
-    def __init__(self, audit: FakeAuditStore | None = None) -> None:
-        self.audit = audit or FakeAuditStore()
+    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+        self.audit = audit or MemoryAuditStore()
         self.csrs: dict[tuple[str, str], Csr] = {}
         self.sealed: dict[tuple[str, str], SealedKeys] = {}
 
@@ -215,11 +215,11 @@ class FakeCsrStore:
         return [c for (owner, _), c in self.csrs.items() if owner == account_id]
 
 
-class FakeAccountStore:
+class MemoryAccountStore:
     """Accounts by id, tokens by digest."""
 
-    def __init__(self, audit: FakeAuditStore | None = None) -> None:
-        self.audit = audit or FakeAuditStore()
+    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+        self.audit = audit or MemoryAuditStore()
         self.accounts: dict[str, Account] = {}
         self.by_digest: dict[str, Token] = {}
         self._lock = threading.RLock()
@@ -284,7 +284,7 @@ class _Claim:
     answer: Remembered | None = None
 
 
-class FakeIdempotencyStore:
+class MemoryIdempotencyStore:
     """Claims and answers by key."""
 
     def __init__(self) -> None:
@@ -318,7 +318,7 @@ class _Sealed:
     boxes: Mapping[str, tuple[bytes, bytes]] = field(repr=False)
 
 
-class FakeKeyVault:
+class MemoryKeyVault:
     """Remembers keys under random handles: what it hands out says nothing about them."""
 
     def __init__(self) -> None:
@@ -343,11 +343,11 @@ class FakeKeyVault:
         return opened
 
 
-class FakeDropBox:
+class MemoryDropBox:
     """A bucket with versions; `clock` dates what is put."""
 
     def __init__(self, clock: Callable[[], datetime] | None = None) -> None:
-        self._clock = clock or FakeClock()
+        self._clock = clock or FixedClock()
         self._versions: dict[str, list[tuple[DroppedObject, bytes]]] = {}
         self._count = 0
 
