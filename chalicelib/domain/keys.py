@@ -7,6 +7,7 @@ signature that the other side's public key verifies.
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, cast
@@ -55,6 +56,10 @@ _RSA: Final = "1.2.840.113549.1.1.1"
 _RSA_PSS: Final = "1.2.840.113549.1.1.10"
 _EC: Final = "1.2.840.10045.2.1"
 _SM2: Final = "1.2.156.10197.1.301"
+#: AlgorithmIdentifier of SM2 keys: id-ecPublicKey on the curve sm2p256v1 (GM/T 0006).
+_SM2_IDENTIFIER: Final = bytes.fromhex("301306072a8648ce3d020106082a811ccf5501822d")
+#: Order of that curve's base point; scalars are 1 to two less (GB/T 32918.5).
+_SM2_ORDER: Final = 0xFFFFFFFE_FFFFFFFF_FFFFFFFF_FFFFFFFF_7203DF6B_21C6052B_53BBF409_39D54123
 #: Algorithms of private keys by their OID.
 _ALGORITHMS: Final = {
     _RSA: "RSA",
@@ -343,7 +348,15 @@ def _pkcs8(native: NativeKey, identifier: bytes) -> bytes:
 
 
 def _from_sm2(scalar: int) -> PrivateKey:
-    return PrivateKey(describe_sm2_point(sm2.public_point(scalar)), sm2.encode_private_key(scalar), scalar)
+    """The key of a scalar, in PKCS #8 as GM/T 0010 and RFC 5915 lay it out, the public point included."""
+    point = sm2.public_point(scalar)
+    x, y = (number.to_bytes(32, "big") for number in point)
+    public = der.encode(der.CONTEXT_1, der.encode(der.BIT_STRING, b"\0\x04", x, y))
+    private = der.encode(der.OCTET_STRING, scalar.to_bytes(32, "big"))
+    numbers = der.encode(der.SEQUENCE, der.encode(der.INTEGER, b"\1"), private, public)
+    version = der.encode(der.INTEGER, b"\0")
+    content = der.encode(der.SEQUENCE, version, _SM2_IDENTIFIER, der.encode(der.OCTET_STRING, numbers))
+    return PrivateKey(describe_sm2_point(point), content, scalar)
 
 
 def matches(key: PrivateKey, public: PublicKey) -> bool:
@@ -386,7 +399,7 @@ def generate(algorithm: str, size: int) -> PrivateKey:
     if size not in SIZES[algorithm]:
         raise KeyError(size)
     if algorithm == "SM2":
-        return _from_sm2(sm2.generate_private_key())
+        return _from_sm2(1 + secrets.randbelow(_SM2_ORDER - 2))
     native: NativeKey
     if algorithm == "RSA":
         native = rsa.generate_private_key(public_exponent=65537, key_size=size)

@@ -106,7 +106,7 @@ def looks_like(data: str | bytes) -> Look:
     """What `data`, in which there is no PEM, looks like. Never quotes it."""
     if isinstance(data, bytes):
         return _look_at_bytes(data) or looks_like(decode(data))
-    text = data.strip().strip("\ufeff\"'` \t\r\n\0")
+    text = data.strip().strip("-\ufeff\"'` \t\r\n\0")
     if not text:
         return EMPTY
     return _look_at_binary_text(data) or _look_at_text(text) or _look_at_base64(text) or UNKNOWN

@@ -602,6 +602,10 @@ def test_the_conversion_tool_is_pointed_to_where_it_serves(name):
 
 TEXTS = {
     "bare base64": (lambda: body(chain()[0]), "a certificate in base64 without its markers"),
+    "base64 with half its markers": (
+        lambda: "-----\n" + body(chain()[0]) + "\n-----",
+        "a certificate in base64 without its markers",
+    ),
     "bare base64 key": (lambda: "\n".join(key_pem().splitlines()[1:-1]), "a private key (PKCS #8) in base64"),
     "bare base64 of nothing known": (lambda: base64.b64encode(b"x" * 60).decode(), "base64 without markers"),
     "base64 of PFX": (lambda: base64.encodebytes(pfx()).decode(), "PKCS #12"),
