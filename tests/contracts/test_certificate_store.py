@@ -1,0 +1,270 @@
+"""What every certificate store does."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from chalicelib.domain.errors import Conflict, DuplicateCertificate, InvalidRequest, NameTaken, NotFound
+from chalicelib.domain.model import CertificateFilter, SealedKeys, Source, Status
+from chalicelib.store.audit import DynamoAuditStore
+from chalicelib.store.certificates import DynamoCertificateStore
+from tests.support.authority import NOW
+from tests.support.fakes import MemoryAuditStore, MemoryCertificateStore
+from tests.support.records import event, material, record, ulid
+
+
+class Fixture:
+    def __init__(self, store, audit):
+        self.store = store
+        self.audit = audit
+        self.account = ulid()
+
+    def add(self, **fields):
+        made = record(account_id=self.account, **fields)
+        self.store.add(made, material(made), event(self.account))
+        return made
+
+    def ids(self, limit=20, **wanted):
+        page = self.store.page(self.account, CertificateFilter(**wanted), now=NOW, limit=limit, cursor=None)
+        return [c.id for c in page.items]
+
+    def events(self):
+        return len(self.audit.page(self.account, limit=100, cursor=None).items)
+
+
+@pytest.fixture(params=["fake", "dynamo"])
+def held(request):
+    if request.param == "fake":
+        audit = MemoryAuditStore()
+        return Fixture(MemoryCertificateStore(audit), audit)
+    request.getfixturevalue("aws")
+    return Fixture(DynamoCertificateStore(), DynamoAuditStore())
+
+
+def test_what_is_added_is_read_back_the_same(held):
+    made = record(
+        account_id=held.account,
+        tags={"k": "v"},
+        risks=("SelfSigned",),
+        resource_group="shop",
+        origin="drop:x@1",
+        revoked_at=NOW,
+    )
+    heavy = material(made, chain=("a\n", "b\n"), keys=SealedKeys("k", b"d", {"signing": b"1", "encryption": b"2"}))
+    held.store.add(made, heavy, event(held.account))
+    assert held.store.get(held.account, made.id) == made
+    assert held.store.material(held.account, made.id) == heavy
+    assert held.store.by_fingerprint(held.account, made.fingerprint) == made.id
+    assert held.store.name_taken(held.account, made.name)
+
+
+def test_what_was_never_added_is_not_found(held):
+    with pytest.raises(NotFound):
+        held.store.get(held.account, "nothing")
+    with pytest.raises(NotFound):
+        held.store.material(held.account, "nothing")
+    assert held.store.by_fingerprint(held.account, "f") is None
+
+
+def test_another_account_sees_nothing(held):
+    made = held.add()
+    with pytest.raises(NotFound):
+        held.store.get("another", made.id)
+    assert not held.store.name_taken("another", made.name)
+    assert held.store.page("another", CertificateFilter(), now=NOW, limit=5, cursor=None).items == ()
+
+
+def test_the_same_certificate_is_refused_with_the_id_of_the_first(held):
+    made = held.add()
+    twin = record(account_id=held.account, fingerprint=made.fingerprint)
+    with pytest.raises(DuplicateCertificate) as refused:
+        held.store.add(twin, material(twin), event(held.account))
+    assert refused.value.existing_id == made.id
+    assert held.events() == 1
+
+
+def test_a_name_is_given_once(held):
+    made = held.add()
+    twin = record(account_id=held.account, name=made.name)
+    with pytest.raises(NameTaken):
+        held.store.add(twin, material(twin), event(held.account))
+    assert held.store.by_fingerprint(held.account, twin.fingerprint) is None
+
+
+def test_of_simultaneous_uploads_of_one_certificate_one_is_stored(held):
+    copies = [record(account_id=held.account, fingerprint="f" * 64) for _ in range(8)]
+    start = threading.Barrier(len(copies))
+
+    def add(made):
+        start.wait()
+        try:
+            held.store.add(made, material(made), event(held.account))
+        except DuplicateCertificate as refused:
+            return refused.existing_id
+        return made.id
+
+    with ThreadPoolExecutor(len(copies)) as pool:
+        answers = set(pool.map(add, copies))
+    assert len(answers) == 1
+    assert held.ids() == list(answers)
+
+
+def test_a_list_is_sorted_by_expiry_and_paged_without_gap_or_double(held):
+    made = [held.add(not_after=NOW + timedelta(days=days)) for days in (50, 20, 90, 10, 40, 30, 60)]
+    wanted = [c.id for c in sorted(made, key=lambda c: c.not_after)]
+    seen, cursor = [], None
+    while True:
+        page = held.store.page(held.account, CertificateFilter(), now=NOW, limit=3, cursor=cursor)
+        seen += [c.id for c in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            break
+        assert len(page.items) == 3
+    assert seen == wanted
+
+
+def test_a_full_last_page_has_no_cursor(held):
+    for _ in range(3):
+        held.add()
+    page = held.store.page(held.account, CertificateFilter(), now=NOW, limit=3, cursor=None)
+    assert (len(page.items), page.cursor) == (3, None)
+
+
+@pytest.mark.parametrize("cursor", ["x", "", "AAAA", "é", "A" * 500])
+def test_a_cursor_that_was_made_up_is_refused(held, cursor):
+    with pytest.raises(InvalidRequest):
+        held.store.page(held.account, CertificateFilter(), now=NOW, limit=3, cursor=cursor)
+
+
+def test_a_cursor_of_another_filter_or_account_is_refused(held):
+    for _ in range(3):
+        held.add()
+    cursor = held.store.page(held.account, CertificateFilter(), now=NOW, limit=1, cursor=None).cursor
+    with pytest.raises(InvalidRequest):
+        held.store.page(held.account, CertificateFilter(q="x"), now=NOW, limit=1, cursor=cursor)
+    with pytest.raises(InvalidRequest):
+        held.store.page("another", CertificateFilter(), now=NOW, limit=1, cursor=cursor)
+
+
+def test_certificates_are_found_by_exact_domain_and_by_suffix(held):
+    one = held.add(domains=("www.shop.example.com", "shop.example.com"))
+    two = held.add(domains=("*.example.com",))
+    held.add(domains=("example.org",))
+    assert held.ids(domain="shop.example.com") == [one.id]
+    assert held.ids(domain="*.shop.example.com") == [one.id]
+    assert held.ids(domain="*.example.com") == [one.id, two.id]
+    assert held.ids(domain="example.com") == []
+
+
+def test_certificates_are_found_by_tag_group_source_and_switches(held):
+    one = held.add(tags={"team": "web", "a": "b"}, resource_group="shop", notifications=True)
+    two = held.add(tags={"team": "ops"}, source=Source.PCA, deployed=True)
+    assert held.ids(tag="team") == [one.id, two.id]
+    assert held.ids(tag="team=ops") == [two.id]
+    assert held.ids(resource_group="shop") == [one.id]
+    assert held.ids(source=Source.PCA) == [two.id]
+    assert held.ids(notifications=True) == [one.id]
+    assert held.ids(deployed=False) == [one.id]
+    assert held.ids(tag="team", source=Source.UPLOAD) == [one.id]
+
+
+def test_certificates_are_found_by_status_and_expiry(held):
+    gone = held.add(not_after=NOW - timedelta(seconds=1))
+    soon = held.add(not_after=NOW + timedelta(days=29), not_before=NOW - timedelta(days=300))
+    later = held.add(not_after=NOW + timedelta(days=200), not_before=NOW - timedelta(days=10))
+    short = held.add(not_after=NOW + timedelta(days=3), not_before=NOW - timedelta(days=2))
+    revoked = held.add(not_after=NOW + timedelta(days=100), revoked_at=NOW)
+    assert held.ids(status=Status.EXPIRED) == [gone.id]
+    assert held.ids(status=Status.TO_BE_RENEWED) == [soon.id]
+    assert held.ids(status=Status.ISSUED) == [short.id, later.id]
+    assert held.ids(status=Status.REVOKED) == [revoked.id]
+    assert held.ids(expires_before=soon.not_after) == [gone.id, short.id]
+
+
+def test_certificates_are_found_by_words_and_fingerprint(held):
+    one = held.add(name="Shop front", fingerprint="ab" * 32)
+    held.add()
+    assert held.ids(q="shop FRONT") == [one.id]
+    assert held.ids(q="AB:AB:AB:AB:AB:AB:AB:AB") == [one.id]
+    assert held.ids(q="nowhere") == []
+
+
+def test_a_rare_match_in_a_large_inventory_is_found_page_by_page(held):
+    for number in range(60):
+        held.add(not_after=NOW + timedelta(days=number + 1))
+    rare = held.add(not_after=NOW + timedelta(days=99), notifications=True)
+    seen, cursor = [], None
+    for _ in range(10):
+        page = held.store.page(held.account, CertificateFilter(notifications=True), now=NOW, limit=5, cursor=cursor)
+        seen += [c.id for c in page.items]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert seen == [rare.id]
+
+
+def test_a_change_is_written_once_and_found_by_its_new_tags(held):
+    old = held.add(tags={"team": "web"})
+    new = replace(old, name="renamed", tags={"team": "ops"}, version=2)
+    held.store.update(old, new, event(held.account))
+    assert held.store.get(held.account, old.id) == new
+    assert held.ids(tag="team=web") == []
+    assert held.ids(tag="team=ops") == [old.id]
+    assert held.store.name_taken(held.account, "renamed")
+    assert not held.store.name_taken(held.account, old.name)
+    with pytest.raises(Conflict) as refused:
+        held.store.update(old, replace(old, version=2), event(held.account))
+    assert refused.value.code == "ConcurrentChange"
+    assert held.events() == 2
+
+
+def test_a_name_that_another_has_is_not_taken_over(held):
+    one, two = held.add(), held.add()
+    with pytest.raises(NameTaken):
+        held.store.update(one, replace(one, name=two.name, version=2), event(held.account))
+    assert held.store.get(held.account, one.id) == one
+
+
+def test_a_replacement_takes_the_name_and_the_old_one_stays(held):
+    old = held.add(name="site")
+    new = record(account_id=held.account, name="site", replaces=old.id)
+    retired = replace(old, name="site-replaced", replaced_by=new.id, version=2)
+    held.store.replace(old, retired, new, material(new), event(held.account))
+    assert held.store.get(held.account, new.id) == new
+    assert held.store.get(held.account, old.id) == retired
+    assert held.store.by_fingerprint(held.account, new.fingerprint) == new.id
+    again = record(account_id=held.account, name="site")
+    with pytest.raises(Conflict):
+        held.store.replace(old, replace(retired, name="other"), again, material(again), event(held.account))
+    assert held.store.by_fingerprint(held.account, again.fingerprint) is None
+
+
+def test_a_replacement_that_is_held_already_is_refused(held):
+    old, other = held.add(), held.add()
+    twin = record(account_id=held.account, name=old.name, fingerprint=other.fingerprint)
+    with pytest.raises(DuplicateCertificate):
+        held.store.replace(old, replace(old, name="x", version=2), twin, material(twin), event(held.account))
+    assert held.store.get(held.account, old.id) == old
+
+
+def test_what_is_deleted_is_gone_and_its_name_is_free(held):
+    made = held.add(tags={"a": "b"})
+    held.store.delete(made, event(held.account))
+    with pytest.raises(NotFound):
+        held.store.get(held.account, made.id)
+    assert held.ids() == held.ids(tag="a") == held.ids(domain=made.domains[0]) == []
+    held.add(name=made.name, fingerprint=made.fingerprint)
+
+
+def test_what_was_changed_in_the_meantime_is_not_deleted(held):
+    old = held.add()
+    held.store.update(old, replace(old, version=2, notifications=True), event(held.account))
+    with pytest.raises(Conflict):
+        held.store.delete(old, event(held.account))
+    with pytest.raises(NotFound):
+        held.store.delete(record(account_id=held.account), event(held.account))
