@@ -6,14 +6,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pynamodb.exceptions import DoesNotExist, UpdateError
-from pynamodb.transactions import TransactWrite
 
 from chalicelib.domain.errors import Conflict, NotFound
 from chalicelib.domain.model import Account, AuditEvent, Entity, Page, Role, Site, Token
 from chalicelib.store.audit import audit_row
 from chalicelib.store.cursors import decode_cursor, encode_cursor
 from chalicelib.store.tables import AccountRow, TokenRow
-from chalicelib.store.transactions import ConditionFailedError, transact
+from chalicelib.store.transactions import ConditionFailedError, Writes
 
 _PARTITION: Final = "account"
 #: The last use of a token is noted at most so often, so that a busy token costs no write per request.
@@ -25,14 +24,13 @@ class DynamoAccountStore:
 
     def add(self, account: Account, token: Token, audit: AuditEvent) -> None:
         """Store an account with its first token: 8 write units (two for each row, the index's included)."""
-
-        def write(transaction: TransactWrite) -> None:
-            transaction.save(_account_row(account), AccountRow.account_id.does_not_exist())
-            transaction.save(_token_row(token), TokenRow.digest.does_not_exist())
-            transaction.save(audit_row(audit))
+        writes = Writes()
+        writes.put(_account_row(account), AccountRow.account_id.does_not_exist(), "account")
+        writes.put(_token_row(token), TokenRow.digest.does_not_exist(), "token")
+        writes.put(audit_row(audit))
 
         try:
-            transact(write)
+            writes.commit(AccountRow.Meta.region)
         except ConditionFailedError:
             raise Conflict("ConcurrentChange", f"There is an account {account.id} already.") from None
 
@@ -53,25 +51,23 @@ class DynamoAccountStore:
 
     def update(self, old: Account, new: Account, audit: AuditEvent) -> None:
         """Replace `old` by `new`: 4 write units."""
-
-        def write(transaction: TransactWrite) -> None:
-            transaction.save(_account_row(new), AccountRow.version == old.version)
-            transaction.save(audit_row(audit))
+        writes = Writes()
+        writes.put(_account_row(new), AccountRow.version == old.version, "version")
+        writes.put(audit_row(audit))
 
         try:
-            transact(write)
+            writes.commit(AccountRow.Meta.region)
         except ConditionFailedError:
             self.get(old.id)
             raise Conflict("ConcurrentChange", "The account was changed by another request.") from None
 
     def add_token(self, token: Token, audit: AuditEvent) -> None:
         """Store a new token: 6 write units."""
+        writes = Writes()
+        writes.put(_token_row(token), TokenRow.digest.does_not_exist(), "token")
+        writes.put(audit_row(audit))
 
-        def write(transaction: TransactWrite) -> None:
-            transaction.save(_token_row(token), TokenRow.digest.does_not_exist())
-            transaction.save(audit_row(audit))
-
-        transact(write)
+        writes.commit(AccountRow.Meta.region)
 
     def token_by_digest(self, digest: str) -> Token | None:
         """The token with this digest, strongly consistent so that revoking counts at once: 1 read unit."""
@@ -100,16 +96,13 @@ class DynamoAccountStore:
             raise NotFound("NotFound", f"There is no token {token_id!r:.70} in this account.")
         digest = rows[0].digest
 
-        def write(transaction: TransactWrite) -> None:
-            transaction.update(
-                TokenRow(digest),
-                actions=[TokenRow.revoked_at.set(at)],
-                condition=TokenRow.revoked_at.does_not_exist() & TokenRow.digest.exists(),
-            )
-            transaction.save(audit_row(audit))
+        writes = Writes()
+        unrevoked = TokenRow.revoked_at.does_not_exist() & TokenRow.digest.exists()
+        writes.update(TokenRow(digest), [TokenRow.revoked_at.set(at)], unrevoked, "token")
+        writes.put(audit_row(audit))
 
         try:
-            transact(write)
+            writes.commit(AccountRow.Meta.region)
         except ConditionFailedError:
             return  # it was revoked before
 

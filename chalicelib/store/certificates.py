@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Final
 
 from pynamodb.exceptions import DoesNotExist
-from pynamodb.transactions import TransactWrite
 
 from chalicelib.domain.errors import Conflict, DuplicateCertificate, NameTaken, NotFound
 from chalicelib.domain.model import AuditEvent, Certificate, CertificateFilter, Material, Page, Source, Status
@@ -32,7 +31,7 @@ from chalicelib.store.terms import (
     remove_terms,
     write_terms,
 )
-from chalicelib.store.transactions import ConditionFailedError, transact
+from chalicelib.store.transactions import ConditionFailedError, Writes
 
 #: How many rows a page looks at before it answers with what it has and a cursor.
 MAX_EVALUATED: Final = 500
@@ -50,31 +49,23 @@ class DynamoCertificateStore:
         an RSA certificate with one intermediate.
         """
         write_terms(certificate, domain_terms(material.domains) | changing_terms(certificate))
-
-        def write(transaction: TransactWrite) -> None:
-            self._put_new(transaction, certificate, material)
-            transaction.save(_name_claim(certificate), UniqueRow.claim.does_not_exist())
-            transaction.save(audit_row(audit))
-
+        writes = _first_writes(certificate, material)
+        writes.put(_name_claim(certificate), UniqueRow.claim.does_not_exist(), "name")
+        writes.put(audit_row(audit))
         try:
-            transact(write)
+            _commit(writes)
         except ConditionFailedError as failed:
             self._explain(certificate, failed)
 
-    def _put_new(self, transaction: TransactWrite, certificate: Certificate, material: Material) -> None:
-        transaction.save(_fingerprint_claim(certificate), UniqueRow.claim.does_not_exist())
-        transaction.save(_row(certificate), CertificateRow.certificate_id.does_not_exist())
-        transaction.save(material_row(certificate.account_id, certificate.id, material))
-
     def _explain(self, certificate: Certificate, failed: ConditionFailedError) -> None:
-        """Raise what a failed first write means: position 0 is the fingerprint, 3 the name."""
-        if 0 in failed.at:
+        """Raise what a failed first write means."""
+        if "fingerprint" in failed.labels:
             existing = self.by_fingerprint(certificate.account_id, certificate.fingerprint)
             if existing is None:
                 # Deleted between the transaction and this read.
                 raise Conflict("ConcurrentChange", "This certificate was deleted a moment ago.")
             raise DuplicateCertificate(existing)
-        if 3 in failed.at:
+        if "name" in failed.labels:
             raise NameTaken(certificate.name)
         raise Conflict("ConcurrentChange", "The certificate was changed by another request.")
 
@@ -120,17 +111,16 @@ class DynamoCertificateStore:
         if come:
             write_terms(new, come)
 
-        def write(transaction: TransactWrite) -> None:
-            transaction.save(_row(new), CertificateRow.version == old.version)
-            transaction.save(audit_row(audit))
-            if new.name != old.name:
-                transaction.save(_name_claim(new), UniqueRow.claim.does_not_exist())
-                transaction.delete(_name_claim(old), UniqueRow.certificate_id == old.id)
-
+        writes = Writes()
+        writes.put(_row(new), CertificateRow.version == old.version, "version")
+        writes.put(audit_row(audit))
+        if new.name != old.name:
+            writes.put(_name_claim(new), UniqueRow.claim.does_not_exist(), "name")
+            writes.delete(_name_claim(old), UniqueRow.certificate_id == old.id, "version")
         try:
-            transact(write)
+            _commit(writes)
         except ConditionFailedError as failed:
-            if 2 in failed.at:
+            if "name" in failed.labels:
                 raise NameTaken(new.name) from None
             raise self._changed(old) from None
         remove_terms(old, gone)
@@ -140,34 +130,31 @@ class DynamoCertificateStore:
     ) -> None:
         """Store `new` under `old`'s name and `old` as `retired`: units of `add`, and six more."""
         write_terms(new, domain_terms(material.domains) | changing_terms(new))
-
-        def write(transaction: TransactWrite) -> None:
-            self._put_new(transaction, new, material)
-            transaction.save(_name_claim(retired), UniqueRow.claim.does_not_exist())
-            transaction.save(_name_claim(new), UniqueRow.certificate_id == old.id)
-            transaction.save(_row(retired), CertificateRow.version == old.version)
-            transaction.save(audit_row(audit))
-
+        writes = _first_writes(new, material)
+        writes.put(_name_claim(retired), UniqueRow.claim.does_not_exist(), "name")
+        writes.put(_name_claim(new), UniqueRow.certificate_id == old.id, "version")
+        writes.put(_row(retired), CertificateRow.version == old.version, "version")
+        writes.put(audit_row(audit))
         try:
-            transact(write)
+            _commit(writes)
         except ConditionFailedError as failed:
-            if 0 not in failed.at and failed.at & {4, 5}:
+            if "fingerprint" not in failed.labels and "version" in failed.labels:
                 raise self._changed(old) from None
-            self._explain(new if 0 in failed.at else retired, failed)
+            self._explain(new if "fingerprint" in failed.labels else retired, failed)
 
     def delete(self, certificate: Certificate, audit: AuditEvent) -> None:
         """Delete record, material, claims, then index entries: about the units of `add`, and the material's read."""
         domains = self.material(certificate.account_id, certificate.id).domains
 
-        def write(transaction: TransactWrite) -> None:
-            transaction.delete(_row(certificate), CertificateRow.version == certificate.version)
-            transaction.delete(MaterialRow(certificate.account_id, certificate.id))
-            transaction.delete(_name_claim(certificate), UniqueRow.certificate_id == certificate.id)
-            transaction.delete(_fingerprint_claim(certificate), UniqueRow.certificate_id == certificate.id)
-            transaction.save(audit_row(audit))
-
+        mine = UniqueRow.certificate_id == certificate.id
+        writes = Writes()
+        writes.delete(_row(certificate), CertificateRow.version == certificate.version, "version")
+        writes.delete(MaterialRow(certificate.account_id, certificate.id))
+        writes.delete(_name_claim(certificate), mine, "version")
+        writes.delete(_fingerprint_claim(certificate), mine, "version")
+        writes.put(audit_row(audit))
         try:
-            transact(write)
+            _commit(writes)
         except ConditionFailedError:
             raise self._changed(certificate) from None
         remove_terms(certificate, domain_terms(domains) | changing_terms(certificate))
@@ -176,6 +163,19 @@ class DynamoCertificateStore:
         """What to raise when a record is no longer as it was read. Raises: NotFound, when it is gone."""
         self.get(certificate.account_id, certificate.id)
         return Conflict("ConcurrentChange", "The certificate was changed by another request in the meantime.")
+
+
+def _first_writes(certificate: Certificate, material: Material) -> Writes:
+    """What every new certificate is: a record, its material, and the claim on its fingerprint."""
+    writes = Writes()
+    writes.put(_fingerprint_claim(certificate), UniqueRow.claim.does_not_exist(), "fingerprint")
+    writes.put(_row(certificate), CertificateRow.certificate_id.does_not_exist(), "id")
+    writes.put(material_row(certificate.account_id, certificate.id, material))
+    return writes
+
+
+def _commit(writes: Writes) -> None:
+    writes.commit(CertificateRow.Meta.region)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pynamodb.exceptions import DoesNotExist
-from pynamodb.transactions import TransactWrite
 
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.model import AuditEvent, Csr, Page, SealedKeys
@@ -11,7 +10,7 @@ from chalicelib.store.audit import audit_row
 from chalicelib.store.cursors import decode_cursor, encode_cursor
 from chalicelib.store.materials import key_row, keys_of
 from chalicelib.store.tables import CsrRow, MaterialRow
-from chalicelib.store.transactions import ConditionFailedError, transact
+from chalicelib.store.transactions import ConditionFailedError, Writes
 
 
 class DynamoCsrStore:
@@ -19,14 +18,13 @@ class DynamoCsrStore:
 
     def add(self, csr: Csr, keys: SealedKeys | None, audit: AuditEvent) -> None:
         """Store a new request: about 14 write units with a key (two for each begun KB of row and index)."""
+        writes = Writes()
+        writes.put(_row(csr), CsrRow.csr_id.does_not_exist(), "id")
+        writes.put(audit_row(audit))
+        if keys is not None:
+            writes.put(key_row(csr.account_id, csr.id, keys))
 
-        def write(transaction: TransactWrite) -> None:
-            transaction.save(_row(csr), CsrRow.csr_id.does_not_exist())
-            transaction.save(audit_row(audit))
-            if keys is not None:
-                transaction.save(key_row(csr.account_id, csr.id, keys))
-
-        transact(write)
+        writes.commit(CsrRow.Meta.region)
 
     def get(self, account_id: str, csr_id: str) -> Csr:
         """One request: 1 read unit."""
@@ -71,14 +69,13 @@ class DynamoCsrStore:
 
     def delete(self, account_id: str, csr_id: str, audit: AuditEvent) -> None:
         """Delete request and key: about the units of `add`."""
-
-        def write(transaction: TransactWrite) -> None:
-            transaction.delete(CsrRow(account_id, csr_id), CsrRow.csr_id.exists())
-            transaction.delete(MaterialRow(account_id, csr_id))
-            transaction.save(audit_row(audit))
+        writes = Writes()
+        writes.delete(CsrRow(account_id, csr_id), CsrRow.csr_id.exists(), "id")
+        writes.delete(MaterialRow(account_id, csr_id))
+        writes.put(audit_row(audit))
 
         try:
-            transact(write)
+            writes.commit(CsrRow.Meta.region)
         except ConditionFailedError:
             raise _not_found(csr_id) from None
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from pynamodb.connection import Connection
 from pynamodb.exceptions import TransactWriteError
+from pynamodb.expressions.condition import Condition
+from pynamodb.expressions.update import Action
+from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
-
-from chalicelib.store.tables import CertificateRow
 
 #: How often a transaction that met another one is tried, and the longest first pause in seconds.
 ATTEMPTS: Final = 6
@@ -19,38 +21,66 @@ FIRST_PAUSE: Final = 0.05
 
 
 class ConditionFailedError(Exception):
-    """A condition of a transaction did not hold; `at` are the positions of the writes it was on."""
+    """Conditions of a transaction did not hold; `labels` are those of the writes they were on."""
 
-    def __init__(self, at: frozenset[int]) -> None:
-        super().__init__(f"conditions failed at {sorted(at)}")
-        self.at = at
-
-
-def transact(write: Callable[[TransactWrite], None], sleep: Callable[[float], None] = time.sleep) -> None:
-    """Carry out what `write` puts into a transaction, all or nothing.
-
-    A transaction that collided with another one is tried again after a random pause that doubles.
-
-    Raises:
-        ConditionFailedError: a condition did not hold.
-        TransactWriteError: DynamoDB failed otherwise, or the collisions did not end.
-    """
-    for attempt in range(ATTEMPTS):
-        transaction = TransactWrite(connection=_connection())
-        write(transaction)
-        try:
-            transaction._commit()  # noqa: SLF001 - what the context manager does, without its swallowing of ours
-        except TransactWriteError as error:
-            reasons = [reason.code if reason else "" for reason in error.cancellation_reasons]
-            failed = frozenset(i for i, code in enumerate(reasons) if code == "ConditionalCheckFailed")
-            if failed:
-                raise ConditionFailedError(failed) from None
-            if "TransactionConflict" not in reasons or attempt == ATTEMPTS - 1:
-                raise
-            sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter, not a secret
-        else:
-            return
+    def __init__(self, labels: frozenset[str]) -> None:
+        super().__init__(f"conditions failed: {', '.join(sorted(labels))}")
+        self.labels = labels
 
 
-def _connection() -> Connection:
-    return Connection(region=CertificateRow.Meta.region)
+@dataclass(slots=True)
+class Writes:
+    """The writes of one transaction; a write with a condition has a label, by which its failure is told."""
+
+    deletes: list[tuple[str, Model, Condition | None]] = field(default_factory=list)
+    puts: list[tuple[str, Model, Condition | None]] = field(default_factory=list)
+    updates: list[tuple[str, Model, list[Action], Condition]] = field(default_factory=list)
+
+    def put(self, row: Model, condition: Condition | None = None, label: str = "") -> None:
+        """Write a row whole."""
+        self.puts.append((label, row, condition))
+
+    def delete(self, row: Model, condition: Condition | None = None, label: str = "") -> None:
+        """Delete a row by its key."""
+        self.deletes.append((label, row, condition))
+
+    def update(self, row: Model, actions: list[Action], condition: Condition, label: str) -> None:
+        """Change attributes of a row that exists."""
+        self.updates.append((label, row, actions, condition))
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels in the order in which PynamoDB sends the writes, which is that of DynamoDB's reasons."""
+        return [entry[0] for entry in (*self.deletes, *self.puts, *self.updates)]
+
+    def commit(self, region: str, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Carry all out, or none. A collision with another transaction is tried again after a random pause.
+
+        Raises:
+            ConditionFailedError: a condition did not hold.
+            TransactWriteError: DynamoDB failed otherwise, or the collisions did not end.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                self._send(region)
+            except TransactWriteError as error:
+                reasons = [reason.code if reason else "" for reason in error.cancellation_reasons]
+                told = zip(self.labels, reasons, strict=False)
+                failed = frozenset(label for label, code in told if code == "ConditionalCheckFailed")
+                if failed:
+                    raise ConditionFailedError(failed) from None
+                if "TransactionConflict" not in reasons or attempt == ATTEMPTS - 1:
+                    raise
+                sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter, not a secret
+            else:
+                return
+
+    def _send(self, region: str) -> None:
+        transaction: Any
+        with TransactWrite(connection=Connection(region=region)) as transaction:
+            for _, row, condition in self.deletes:
+                transaction.delete(row, condition)
+            for _, row, condition in self.puts:
+                transaction.save(row, condition)
+            for _, row, actions, condition in self.updates:
+                transaction.update(row, actions, condition)
