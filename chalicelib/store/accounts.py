@@ -30,7 +30,7 @@ class DynamoAccountStore:
         writes.put(audit_row(audit))
 
         try:
-            writes.commit(AccountRow.Meta.region)
+            writes.commit()
         except ConditionFailedError:
             raise Conflict("ConcurrentChange", f"There is an account {account.id} already.") from None
 
@@ -56,7 +56,7 @@ class DynamoAccountStore:
         writes.put(audit_row(audit))
 
         try:
-            writes.commit(AccountRow.Meta.region)
+            writes.commit()
         except ConditionFailedError:
             self.get(old.id)
             raise Conflict("ConcurrentChange", "The account was changed by another request.") from None
@@ -67,7 +67,7 @@ class DynamoAccountStore:
         writes.put(_token_row(token), TokenRow.digest.does_not_exist(), "token")
         writes.put(audit_row(audit))
 
-        writes.commit(AccountRow.Meta.region)
+        writes.commit()
 
     def token_by_digest(self, digest: str) -> Token | None:
         """The token with this digest, strongly consistent so that revoking counts at once: 1 read unit."""
@@ -102,7 +102,7 @@ class DynamoAccountStore:
         writes.put(audit_row(audit))
 
         try:
-            writes.commit(AccountRow.Meta.region)
+            writes.commit()
         except ConditionFailedError:
             return  # it was revoked before
 

@@ -53,7 +53,7 @@ class DynamoCertificateStore:
         writes.put(_name_claim(certificate), UniqueRow.claim.does_not_exist(), "name")
         writes.put(audit_row(audit))
         try:
-            _commit(writes)
+            writes.commit()
         except ConditionFailedError as failed:
             self._explain(certificate, failed)
 
@@ -118,7 +118,7 @@ class DynamoCertificateStore:
             writes.put(_name_claim(new), UniqueRow.claim.does_not_exist(), "name")
             writes.delete(_name_claim(old), UniqueRow.certificate_id == old.id, "version")
         try:
-            _commit(writes)
+            writes.commit()
         except ConditionFailedError as failed:
             if "name" in failed.labels:
                 raise NameTaken(new.name) from None
@@ -136,7 +136,7 @@ class DynamoCertificateStore:
         writes.put(_row(retired), CertificateRow.version == old.version, "version")
         writes.put(audit_row(audit))
         try:
-            _commit(writes)
+            writes.commit()
         except ConditionFailedError as failed:
             if "fingerprint" not in failed.labels and "version" in failed.labels:
                 raise self._changed(old) from None
@@ -154,7 +154,7 @@ class DynamoCertificateStore:
         writes.delete(_fingerprint_claim(certificate), mine, "version")
         writes.put(audit_row(audit))
         try:
-            _commit(writes)
+            writes.commit()
         except ConditionFailedError:
             raise self._changed(certificate) from None
         remove_terms(certificate, domain_terms(domains) | changing_terms(certificate))
@@ -172,10 +172,6 @@ def _first_writes(certificate: Certificate, material: Material) -> Writes:
     writes.put(_row(certificate), CertificateRow.certificate_id.does_not_exist(), "id")
     writes.put(material_row(certificate.account_id, certificate.id, material))
     return writes
-
-
-def _commit(writes: Writes) -> None:
-    writes.commit(CertificateRow.Meta.region)
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ class DynamoCsrStore:
         if keys is not None:
             writes.put(key_row(csr.account_id, csr.id, keys))
 
-        writes.commit(CsrRow.Meta.region)
+        writes.commit()
 
     def get(self, account_id: str, csr_id: str) -> Csr:
         """One request: 1 read unit."""
@@ -75,7 +75,7 @@ class DynamoCsrStore:
         writes.put(audit_row(audit))
 
         try:
-            writes.commit(CsrRow.Meta.region)
+            writes.commit()
         except ConditionFailedError:
             raise _not_found(csr_id) from None
 

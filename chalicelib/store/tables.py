@@ -15,6 +15,7 @@ from pynamodb.attributes import (
     UnicodeAttribute,
     UTCDateTimeAttribute,
 )
+from pynamodb.connection import Connection
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, LocalSecondaryIndex
 from pynamodb.models import Model
 
@@ -245,12 +246,22 @@ _NAMES = {model: model.Meta.table_name for model in TABLES}
 def bind(prefix: str, region: str) -> None:
     """Name the tables and their region; for wiring, once per process.
 
-    PynamoDB keeps both on the class. The endpoint comes from the environment, as botocore reads it.
+    PynamoDB would build a client (50 ms) for each model and each transaction: all share one connection here.
+    The endpoint comes from the environment, as botocore reads it.
     """
+    shared = Connection(region=region, connect_timeout_seconds=2, read_timeout_seconds=8, max_pool_connections=4)
     for model, name in _NAMES.items():
         model.Meta.table_name = prefix + name
         model.Meta.region = region
-        model._connection = None  # noqa: SLF001 - PynamoDB reads Meta when it first connects
+        model._connection = None  # noqa: SLF001 - PynamoDB has no public way to share a connection
+        table = model._get_connection()  # noqa: SLF001
+        shared.add_meta_table(table.get_meta_table())
+        table.connection = shared
+
+
+def connection() -> Connection:
+    """The connection that all tables share."""
+    return CertificateRow._get_connection().connection  # noqa: SLF001 - as above
 
 
 def name_of(model: type[Model]) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pynamodb.connection import Connection
 from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
+
+from chalicelib.store.tables import connection
 
 #: How often a transaction that met another one is tried, and the longest first pause in seconds.
 ATTEMPTS: Final = 6
@@ -53,7 +54,7 @@ class Writes:
         """Labels in the order in which PynamoDB sends the writes, which is that of DynamoDB's reasons."""
         return [entry[0] for entry in (*self.deletes, *self.puts, *self.updates)]
 
-    def commit(self, region: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def commit(self, sleep: Callable[[float], None] = time.sleep) -> None:
         """Carry all out, or none. A collision with another transaction is tried again after a random pause.
 
         Raises:
@@ -62,7 +63,7 @@ class Writes:
         """
         for attempt in range(ATTEMPTS):
             try:
-                self._send(region)
+                self._send()
             except TransactWriteError as error:
                 reasons = [reason.code if reason else "" for reason in error.cancellation_reasons]
                 told = zip(self.labels, reasons, strict=False)
@@ -75,9 +76,9 @@ class Writes:
             else:
                 return
 
-    def _send(self, region: str) -> None:
+    def _send(self) -> None:
         transaction: Any
-        with TransactWrite(connection=Connection(region=region)) as transaction:
+        with TransactWrite(connection=connection()) as transaction:
             for _, row, condition in self.deletes:
                 transaction.delete(row, condition)
             for _, row, condition in self.puts:
