@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from chalice.app import AuthRequest, AuthResponse, Chalice
+from typing import Any
+
+from chalice.app import AuthRequest, AuthResponse, Chalice, CloudWatchEvent, Rate, SQSEvent
 
 from chalicelib import wiring
+from chalicelib.api import events
 from chalicelib.api.authoriser import authorise_request
 from chalicelib.api.blueprint import accept_anything
 from chalicelib.api.resources import blueprint
@@ -21,3 +24,21 @@ def authorise(request: AuthRequest) -> AuthResponse:
 
 
 app.register_blueprint(blueprint(wiring.services, authorise))
+
+
+@app.lambda_function(name="upload-validate")
+def upload_validate(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401 - Lambda's context has no type
+    """Upload a certificate, called directly rather than over HTTP."""
+    return events.upload_validate(wiring.services(), event, context.aws_request_id)
+
+
+@app.on_sqs_message(queue="certhaven-drop", name="drop", batch_size=5)
+def drop(event: SQSEvent) -> dict[str, Any]:
+    """Take in dropped files."""
+    return events.drop(wiring.services(), event.to_dict(), event.context.aws_request_id)
+
+
+@app.schedule(Rate(1, unit=Rate.HOURS), name="drop-sweep")
+def drop_sweep(event: CloudWatchEvent) -> dict[str, int]:
+    """Take up what events failed to bring, and report half pairs whose day is over."""
+    return events.drop_sweep(wiring.services(), event.context.aws_request_id)

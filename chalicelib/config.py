@@ -16,6 +16,7 @@ class Settings:
     """The settings, read from the environment once per start of a function."""
 
     stage: str = _setting("CERTHAVEN_STAGE", "local", "Name of the deployment; part of log lines.")
+    region: str = _setting("AWS_REGION", "us-east-1", "AWS region of tables, key and bucket; Lambda sets it.")
     table_prefix: str = _setting("CERTHAVEN_TABLE_PREFIX", "certhaven-", "What every table name begins with.")
     kms_key_id: str = _setting("CERTHAVEN_KMS_KEY_ID", "alias/certhaven", "KMS key that wraps the data keys.")
     drop_bucket: str = _setting("CERTHAVEN_DROP_BUCKET", "", "Bucket that certificates are dropped into.")

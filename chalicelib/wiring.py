@@ -1,12 +1,15 @@
 """The only place that builds clients and picks implementations.
 
-Everything is made when first asked for and kept while the function lives: a function that reads no bucket
-never imports an S3 client.
+Everything is made when first asked for and kept while the function lives: a function that reads no bucket never
+imports an S3 client.
 """
+
+# ruff: noqa: PLC0415 - imports are where their cost is due
 
 from __future__ import annotations
 
 import os
+import sys
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
         AccountStore,
         AuditStore,
         CertificateStore,
+        Clock,
         CsrStore,
         DropBox,
         IdempotencyStore,
@@ -35,33 +39,149 @@ if TYPE_CHECKING:
 
 
 def utc_now() -> datetime:
-    """Now, aware, in UTC, to the millisecond (what the tables keep)."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    """Now, aware, in UTC."""
+    return datetime.now(UTC)
 
 
 class Services:
-    """The service's functions, wired to AWS."""
+    """The service's functions, over whatever stores a subclass gives. Tests give fakes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
-        self.clock = utc_now
+        self.clock = clock
+
+    certificate_store: CertificateStore
+    csr_store: CsrStore
+    account_store: AccountStore
+    audit_store: AuditStore
+    idempotency: IdempotencyStore
+    vault: KeyVault
+    drop_box: DropBox
 
     @cached_property
     def log(self) -> Logger:
         """Structured log lines on standard error; never given key, token or certificate text."""
         from aws_lambda_powertools import Logger
 
-        return Logger(service=self.settings.service_name, level=self.settings.log_level)
+        return Logger(service=self.settings.service_name, level=self.settings.log_level, stream=sys.stderr)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The audit trail."""
+        from chalicelib.functions.audit import Audit
+
+        return Audit(self.audit_store, self.clock)
+
+    @cached_property
+    def access(self) -> Access:
+        """Tokens and accounts."""
+        from chalicelib.functions.access import Access
+
+        return Access(self.account_store, self.audit, self.clock)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The inventory."""
+        from chalicelib.functions.catalogue import Catalogue
+
+        return Catalogue(self.certificate_store, self.vault, self.audit, self.clock)
+
+    @cached_property
+    def csrs(self) -> Csrs:
+        """Certificate signing requests."""
+        from chalicelib.functions.csrs import Csrs
+
+        return Csrs(self.csr_store, self.vault, self.audit, self.clock)
+
+    @cached_property
+    def conversions(self) -> Conversions:
+        """The conversion tool."""
+        from chalicelib.functions.conversions import Conversions
+
+        return Conversions()
+
+    @cached_property
+    def upload_validate(self) -> UploadValidate:
+        """Upload and validation."""
+        from chalicelib.functions.upload_validate import UploadValidate
+
+        return UploadValidate(self.certificate_store, self.csrs, self.vault, self.audit, self.clock)
+
+    @cached_property
+    def drop(self) -> Drop:
+        """Dropped files."""
+        from chalicelib.functions.drop import Drop
+
+        return Drop(self.drop_box, self.upload_validate, self.certificate_store, self.account_store, self.clock)
+
+
+class AwsServices(Services):
+    """The service's functions on AWS."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, utc_now)
+        from chalicelib.store import tables
+
+        tables.bind(settings.table_prefix, settings.region)
+
+    @cached_property
+    def certificate_store(self) -> CertificateStore:  # type: ignore[override]
+        """The inventory's tables."""
+        from chalicelib.store.certificates import DynamoCertificateStore
+
+        return DynamoCertificateStore()
+
+    @cached_property
+    def csr_store(self) -> CsrStore:  # type: ignore[override]
+        """The table of signing requests."""
+        from chalicelib.store.csrs import DynamoCsrStore
+
+        return DynamoCsrStore()
+
+    @cached_property
+    def account_store(self) -> AccountStore:  # type: ignore[override]
+        """The tables of accounts and tokens."""
+        from chalicelib.store.accounts import DynamoAccountStore
+
+        return DynamoAccountStore()
+
+    @cached_property
+    def audit_store(self) -> AuditStore:  # type: ignore[override]
+        """The table of the audit trail."""
+        from chalicelib.store.audit import DynamoAuditStore
+
+        return DynamoAuditStore()
+
+    @cached_property
+    def idempotency(self) -> IdempotencyStore:  # type: ignore[override]
+        """The table of remembered answers."""
+        from chalicelib.store.idempotency import DynamoIdempotencyStore
+
+        return DynamoIdempotencyStore()
+
+    @cached_property
+    def vault(self) -> KeyVault:  # type: ignore[override]
+        """KMS."""
+        from chalicelib.vault import KmsKeyVault
+
+        return KmsKeyVault(self._client("kms"), self.settings.kms_key_id)
+
+    @cached_property
+    def drop_box(self) -> DropBox:  # type: ignore[override]
+        """The drop bucket."""
+        from chalicelib.store.dropbox import S3DropBox
+
+        return S3DropBox(self._client("s3"), self.settings.drop_bucket)
 
     def _client(self, name: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
         import boto3
         from botocore.config import Config
 
-        return boto3.client(name, config=Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard"}))
+        config = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+        return boto3.client(name, region_name=self.settings.region, config=config)
 
 
 @cache
 def services() -> Services:
     """The services of this process."""
-    return Services(Settings.from_environment(os.environ))
+    return AwsServices(Settings.from_environment(os.environ))

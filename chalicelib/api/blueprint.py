@@ -84,14 +84,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # Chalice ships no types
                 response = refusal(error, caller.request_id)
                 _audit_refusal(services, route, caller, path, error)
             except Exception as error:  # noqa: BLE001 - nothing a caller sends may show its insides
-                # The message and values of an unforeseen exception may hold key text: log where, not what.
-                frames = traceback.extract_tb(error.__traceback__)
-                services.log.error(
-                    "unforeseen",
-                    error_type=type(error).__name__,
-                    at=[f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in frames[-6:]],
-                    request_id=caller.request_id,
-                )
+                log_unforeseen(services, error, caller.request_id)
                 response = internal_error(caller.request_id)
             services.log.info(
                 "request",
@@ -111,7 +104,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # Chalice ships no types
     def _answer(
         self,
         route: Route,
-        request: Any,
+        request: Any,  # noqa: ANN401 - Chalice ships no types
         caller: Caller,
         path: Mapping[str, str],
         services: Services,
@@ -136,8 +129,8 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # Chalice ships no types
             )
         store, now = call.services.idempotency, call.services.clock()
         digest = hashlib.sha256(msgspec.json.encode(call.query) + b"\0" + raw).hexdigest()
-        scope = "\0".join((call.caller.account_id, call.caller.token_id, route.method, path, key))
-        claim = hashlib.sha256(scope.encode()).hexdigest()
+        scope = [call.caller.account_id, call.caller.token_id, route.method, path, key]
+        claim = hashlib.sha256(to_json(scope)).hexdigest()
         remembered = store.begin(claim, digest, now)
         if remembered is not None:
             if remembered.body is None:
@@ -199,17 +192,32 @@ TOKEN_PROBLEMS: Final = {
 }
 
 
-def refusal(error: errors.CerthavenError, request_id: str) -> Response:
-    """The answer to a refused request."""
-    status = next((s for kind, s in STATUS if isinstance(error, kind)), 500)
+def describe_refusal(error: errors.CerthavenError, request_id: str) -> ErrorAnswer:
+    """A refusal in the shape of every refusal."""
     findings = [finding_view(f) for f in error.findings] if isinstance(error, errors.CertificateRefused) else []
-    body = ErrorAnswer(
+    return ErrorAnswer(
         error=ErrorBody(
             code=error.code, message=error.message, hint=error.hint, findings=findings, request_id=request_id
         )
     )
+
+
+def refusal(error: errors.CerthavenError, request_id: str) -> Response:
+    """The answer to a refused request."""
+    status = next((s for kind, s in STATUS if isinstance(error, kind)), 500)
     extra = {"Retry-After": "5"} if isinstance(error, errors.TooManyRequests) else {}
-    return _response(status, to_json(body), "application/json", extra)
+    return _response(status, to_json(describe_refusal(error, request_id)), "application/json", extra)
+
+
+def log_unforeseen(services: Services, error: Exception, request_id: str) -> None:
+    """Log where an unforeseen exception came from, not what it says: its message may hold key text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    services.log.error(
+        "unforeseen",
+        error_type=type(error).__name__,
+        at=[f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in frames[-6:]],
+        request_id=request_id,
+    )
 
 
 def internal_error(request_id: str) -> Response:
@@ -255,7 +263,7 @@ def _query(route: Route, given: Any) -> Any:  # noqa: ANN401 - Chalice's MultiDi
     try:
         return msgspec.convert(values, route.query, strict=False)
     except msgspec.ValidationError as error:
-        raise errors.InvalidRequest("InvalidParameter", f"Query parameters: {_quoted(error)}.") from None
+        raise errors.InvalidRequest("InvalidParameter", f"Query parameters: {quoted(error)}.") from None
 
 
 def _body(route: Route, raw: bytes) -> Any:  # noqa: ANN401 - the route's body type
@@ -266,13 +274,13 @@ def _body(route: Route, raw: bytes) -> Any:  # noqa: ANN401 - the route's body t
     try:
         return msgspec.json.decode(raw, type=route.body)
     except msgspec.ValidationError as error:
-        raise errors.InvalidRequest("InvalidRequest", f"The body does not fit: {_quoted(error)}.") from None
+        raise errors.InvalidRequest("InvalidRequest", f"The body does not fit: {quoted(error)}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # The text of a decoding error may quote the input.
         raise errors.InvalidRequest("InvalidRequest", "The body is not JSON in UTF-8.") from None
 
 
-def _quoted(error: msgspec.ValidationError) -> str:
+def quoted(error: msgspec.ValidationError) -> str:
     """The text of a validation error; names and values that it quotes from the input are cut short."""
     return re.sub(r"([`'])([^`']{40})[^`']*", r"\1\2…", str(error))[:300]
 

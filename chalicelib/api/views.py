@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from chalicelib.api import types
+from chalicelib.domain import pem
 from chalicelib.domain.certificate import ParsedCertificate
 from chalicelib.domain.findings import CODES, Finding
 from chalicelib.domain.model import Account, AuditEvent, Certificate, Csr, Material, Token
@@ -77,18 +78,21 @@ def _common(certificate: Certificate, now: datetime) -> dict[str, object]:
 
 def certificate_detail(certificate: Certificate, material: Material, now: datetime) -> types.CertificateDetail:
     """A certificate with all that is held of it, its private key excepted."""
-    from chalicelib.domain.pem import decode_one
-
     common = _common(certificate, now) | {"domains": list(material.domains)}
     return types.CertificateDetail(
         **common,
-        chain=[chain_link(ParsedCertificate(decode_one(text))) for text in material.chain],
+        chain=[chain_link(_parsed(text)) for text in material.chain],
         findings=[finding_view(f) for f in material.findings],
         deployments=[],
         certificate_pem=material.certificate,
         chain_pem="".join(material.chain),
         encryption_certificate_pem=material.encryption_certificate,
     )
+
+
+def _parsed(text: str) -> ParsedCertificate:
+    (block,) = pem.certificate_blocks(text, "chain").certificates
+    return ParsedCertificate(block.der)
 
 
 def chain_link(certificate: ParsedCertificate) -> types.ChainLink:
