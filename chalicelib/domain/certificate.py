@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -32,6 +32,17 @@ SM2_SIGNATURE_OID: Final = "1.2.156.10197.1.501"
 BROKEN_HASHES: Final = frozenset({"md2", "md4", "md5"})
 #: Curves by the names people know.
 CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521", "secp224r1": "P-224"}
+
+
+#: What the library raises for malformed parts. `InternalError` is what an Ed448 key of a wrong length gives.
+_UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    InternalError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+)
 
 
 class MalformedCertificateError(ValueError):
@@ -145,14 +156,14 @@ class ParsedCertificate:
             self.public_key = self._read_public_key()
             part = "the signature algorithm"
             self.signature_oid = self.x509.signature_algorithm_oid.dotted_string
-        except (ValueError, TypeError, OverflowError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        except _UNREADABLE as error:
             raise MalformedCertificateError(f"{part} cannot be read ({_reason(error)})") from None
 
     def _read_public_key(self) -> PublicKey:
         oid = self.x509.public_key_algorithm_oid
         try:
             native = self.x509.public_key()
-        except (UnsupportedAlgorithm, ValueError):
+        except (UnsupportedAlgorithm, ValueError, InternalError):
             spki = sm2.certificate_spki(self.x509)
             if point := sm2.spki_point(spki):
                 return describe_sm2_point(point)
@@ -320,7 +331,7 @@ class ParsedCertificate:
             raise MalformedCertificateError(f"signatures by {issuer.public_key.label} keys cannot be checked")
         try:
             return _verify(self.x509, key)
-        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        except (InvalidSignature, InternalError, UnsupportedAlgorithm, ValueError, TypeError):
             return False
 
 

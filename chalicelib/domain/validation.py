@@ -135,17 +135,20 @@ class _Texts:
 
 
 def read(bundle: Bundle) -> Reading:
-    """Read the texts of a bundle and find the leaf. Everything damaged becomes a finding."""
+    """Read the texts of a bundle and find the leaf. Everything damaged becomes a finding.
+
+    A blank text is the same as none: forms send those.
+    """
     main, second = _Texts(), _Texts()
-    if bundle.private_key is not None:
+    if bundle.private_key is not None and bundle.private_key.strip():
         main.take_key(bundle.private_key, "private_key")
     if bundle.certificate is not None:
         main.take_certificates(bundle.certificate, "certificate")
     if bundle.chain is not None and bundle.chain.strip():
         main.take_certificates(bundle.chain, "chain")
-    if bundle.encryption_certificate is not None:
+    if bundle.encryption_certificate is not None and bundle.encryption_certificate.strip():
         second.take_certificates(bundle.encryption_certificate, "encryption_certificate")
-    if bundle.encryption_private_key is not None:
+    if bundle.encryption_private_key is not None and bundle.encryption_private_key.strip():
         second.take_key(bundle.encryption_private_key, "encryption_private_key")
     if bundle.certificate is None and not main.certificates:
         main.findings.append(
