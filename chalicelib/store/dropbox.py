@@ -32,7 +32,8 @@ class S3DropBox:
             answer = self._client.get_object(Bucket=self._bucket, Key=item.key, VersionId=item.version)
             return answer["Body"].read()
         except self._client.exceptions.ClientError as error:
-            return _nothing_if_gone(error)
+            _raise_unless_gone(error)
+            return None
 
     def write_json(self, key: str, content: bytes) -> None:
         """Write a receipt or report: one request."""
@@ -44,7 +45,7 @@ class S3DropBox:
         try:
             self._client.copy_object(Bucket=self._bucket, Key=key, CopySource=source)
         except self._client.exceptions.ClientError as error:
-            _nothing_if_gone(error)
+            _raise_unless_gone(error)
             return
         self.delete([item])
 
@@ -54,7 +55,7 @@ class S3DropBox:
             self._client.delete_object(Bucket=self._bucket, Key=item.key, VersionId=item.version)
 
 
-def _nothing_if_gone(error: Any) -> None:  # noqa: ANN401 - botocore makes its exceptions at run time
+def _raise_unless_gone(error: Any) -> None:  # noqa: ANN401 - botocore makes its exceptions at run time
     code = error.response["Error"]["Code"]
     if code not in {"NoSuchKey", "NoSuchVersion", "404"}:
         raise error

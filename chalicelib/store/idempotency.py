@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from pynamodb.exceptions import DoesNotExist, PutError
+from pynamodb.expressions.update import Action
 
 from chalicelib.domain.errors import Conflict
 from chalicelib.ports import Remembered
@@ -46,7 +47,10 @@ class DynamoIdempotencyStore:
     def finish(self, key: str, answer: Remembered, now: datetime) -> None:
         """Remember the answer: 1 write unit for each begun KB."""
         body = answer.body if answer.body is not None and len(answer.body) <= MAX_BODY else None
-        actions = [IdempotencyRow.status.set(answer.status), IdempotencyRow.expires_at.set(now + REMEMBERED_FOR)]
+        actions: list[Action] = [
+            IdempotencyRow.status.set(answer.status),
+            IdempotencyRow.expires_at.set(now + REMEMBERED_FOR),
+        ]
         if body is not None:
             actions.append(IdempotencyRow.body.set(body))
         IdempotencyRow(key).update(actions)

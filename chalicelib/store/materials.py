@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from chalicelib.domain.findings import Finding, Severity
 from chalicelib.domain.model import Material, SealedKeys
 from chalicelib.store.tables import MaterialRow
@@ -41,9 +39,9 @@ def _with_keys(row: MaterialRow, keys: SealedKeys) -> MaterialRow:
 
 def keys_of(row: MaterialRow) -> SealedKeys | None:
     """The sealed keys of a row, if it has any."""
-    if row.data_key is None or row.kms_key_id is None:
+    if not row.data_key:
         return None
-    found: Mapping[str, bytes | None] = {"signing": row.signing_box, "encryption": row.encryption_box}
+    found: dict[str, bytes | None] = {"signing": row.signing_box, "encryption": row.encryption_box}
     boxes = {name: box for name, box in found.items() if box is not None}
     return SealedKeys(row.kms_key_id, row.data_key, boxes)
 
@@ -51,7 +49,7 @@ def keys_of(row: MaterialRow) -> SealedKeys | None:
 def material_of(row: MaterialRow) -> Material:
     """The heavy part again."""
     return Material(
-        certificate=row.certificate or "",
+        certificate=row.certificate,
         chain=tuple(row.chain or ()),
         encryption_certificate=row.encryption_certificate,
         keys=keys_of(row),

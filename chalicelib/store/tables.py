@@ -5,6 +5,8 @@ Every table is read by its keys or by an index, never scanned. Names begin with 
 
 from __future__ import annotations
 
+from typing import Any
+
 from pynamodb.attributes import (
     BinaryAttribute,
     BooleanAttribute,
@@ -20,7 +22,12 @@ from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, LocalSecondary
 from pynamodb.models import Model
 
 
-class ByExpiry(LocalSecondaryIndex["CertificateRow"]):
+def _texts(*, null: bool = False) -> ListAttribute[Any]:
+    """A list of texts; PynamoDB's own type would say that it holds attributes."""
+    return ListAttribute(of=UnicodeAttribute, null=null)
+
+
+class ByExpiry(LocalSecondaryIndex["CertificateRow"]):  # type: ignore[no-untyped-call] # PynamoDB's __init_subclass__
     """Certificates of an account, soonest expiry first.
 
     A local index is strongly consistent: what was uploaded is listed. It bounds an account's item collection
@@ -47,7 +54,7 @@ class CertificateRow(Model):
     expiry = UnicodeAttribute()
     name = UnicodeAttribute()
     source = UnicodeAttribute()
-    domains = ListAttribute(of=UnicodeAttribute)
+    domains = _texts()
     domains_total = NumberAttribute()
     algorithm = UnicodeAttribute()
     key_size = NumberAttribute()
@@ -58,7 +65,7 @@ class CertificateRow(Model):
     public_key_fingerprint = UnicodeAttribute()
     not_before = UTCDateTimeAttribute()
     not_after = UTCDateTimeAttribute()
-    risks = ListAttribute(of=UnicodeAttribute)
+    risks = _texts()
     resource_group = UnicodeAttribute()
     tags = JSONAttribute()
     notifications = BooleanAttribute()
@@ -83,9 +90,9 @@ class MaterialRow(Model):
     account_id = UnicodeAttribute(hash_key=True)
     object_id = UnicodeAttribute(range_key=True)
     certificate = UnicodeAttribute(null=True)
-    chain = ListAttribute(of=UnicodeAttribute, null=True)
+    chain = _texts(null=True)
     encryption_certificate = UnicodeAttribute(null=True)
-    domains = ListAttribute(of=UnicodeAttribute, null=True)
+    domains = _texts(null=True)
     findings = JSONAttribute(null=True)
     kms_key_id = UnicodeAttribute(null=True)
     data_key = BinaryAttribute(legacy_encoding=False, null=True)
@@ -118,7 +125,7 @@ class TermRow(Model):
     version = NumberAttribute()
 
 
-class ByPublicKey(LocalSecondaryIndex["CsrRow"]):
+class ByPublicKey(LocalSecondaryIndex["CsrRow"]):  # type: ignore[no-untyped-call] # as above
     """Requests of an account by the fingerprint of their public key."""
 
     class Meta:
@@ -141,7 +148,7 @@ class CsrRow(Model):
     public_key = UnicodeAttribute()
     name = UnicodeAttribute()
     common_name = UnicodeAttribute()
-    sans = ListAttribute(of=UnicodeAttribute)
+    sans = _texts()
     algorithm = UnicodeAttribute()
     key_size = NumberAttribute()
     subject = UnicodeAttribute()
@@ -167,7 +174,7 @@ class AccountRow(Model):
     version = NumberAttribute()
 
 
-class ByAccount(GlobalSecondaryIndex["TokenRow"]):
+class ByAccount(GlobalSecondaryIndex["TokenRow"]):  # type: ignore[no-untyped-call] # as above
     """Tokens of an account by id, which sorts by time."""
 
     class Meta:

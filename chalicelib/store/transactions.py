@@ -52,7 +52,7 @@ class Writes:
     @property
     def labels(self) -> list[str]:
         """Labels in the order in which PynamoDB sends the writes, which is that of DynamoDB's reasons."""
-        return [entry[0] for entry in (*self.deletes, *self.puts, *self.updates)]
+        return [*(d[0] for d in self.deletes), *(p[0] for p in self.puts), *(u[0] for u in self.updates)]
 
     def commit(self, sleep: Callable[[float], None] = time.sleep) -> None:
         """Carry all out, or none. A collision with another transaction is tried again after a random pause.

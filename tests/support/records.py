@@ -65,7 +65,7 @@ def record(**fields) -> Certificate:
     return Certificate(id=identity, **fields)
 
 
-def material(certificate: Certificate, **fields) -> Material:
+def material(certificate: Certificate, /, **fields) -> Material:
     """Its heavy part."""
     fields = {
         "certificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
