@@ -7,7 +7,6 @@ import ipaddress
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID, PublicKeyAlgorithmOID
 
 from chalicelib.domain import sm2
+from chalicelib.domain.lazy import lazy
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -67,7 +67,7 @@ class PublicKey:
     native: CertificatePublicKeyTypes | sm2.Point | None
     spki: bytes = b""
 
-    @cached_property
+    @lazy
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the SubjectPublicKeyInfo in its one canonical encoding."""
         if self.native is None:
@@ -119,15 +119,23 @@ def same_name(one: x509.Name, other: x509.Name) -> bool:
 
 
 def _same_part(one: x509.RelativeDistinguishedName, other: x509.RelativeDistinguishedName) -> bool:
-    return one == other or _canonical_part(one) == _canonical_part(other)
+    mine, theirs = list(one), list(other)
+    if len(mine) == len(theirs) == 1:
+        return mine[0].oid == theirs[0].oid and _same_text(str(mine[0].value), str(theirs[0].value))
+    return _canonical_part(mine) == _canonical_part(theirs)
 
 
-def _canonical_part(part: x509.RelativeDistinguishedName) -> frozenset[tuple[str, str]]:
-    return frozenset((a.oid.dotted_string, _canonical_text(str(a.value))) for a in part)
+def _canonical_part(part: list[x509.NameAttribute[str | bytes]]) -> set[tuple[str, str]]:
+    return {(a.oid.dotted_string, _canonical_text(str(a.value))) for a in part}
+
+
+def _same_text(one: str, other: str) -> bool:
+    return one == other or _canonical_text(one) == _canonical_text(other)
 
 
 def _canonical_text(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(folded.split())
 
 
 class ParsedCertificate:
@@ -181,22 +189,22 @@ class ParsedCertificate:
     def __repr__(self) -> str:
         return f"<ParsedCertificate {self.label}>"
 
-    @cached_property
+    @lazy
     def fingerprint(self) -> str:
         """SHA-256 of the DER, lower-case hex."""
         return hashlib.sha256(self.der).hexdigest()
 
-    @cached_property
+    @lazy
     def subject(self) -> str:
         """The subject as RFC 4514 writes it."""
         return self.subject_name.rfc4514_string()
 
-    @cached_property
+    @lazy
     def issuer(self) -> str:
         """The issuer as RFC 4514 writes it."""
         return self.issuer_name.rfc4514_string()
 
-    @cached_property
+    @lazy
     def common_name(self) -> str:
         """The subject's last common name, or empty."""
         names = self.subject_name.get_attributes_for_oid(NameOID.COMMON_NAME)
@@ -213,14 +221,14 @@ class ParsedCertificate:
         """The serial number in hex, lower case."""
         return format(self.x509.serial_number, "x")
 
-    @cached_property
+    @lazy
     def domains(self) -> tuple[str, ...]:
         """The names it serves: those of the SAN, else the common name if it is one."""
         if self.alternative_names or not looks_like_host(self.common_name):
             return self.alternative_names
         return (self.common_name.lower(),)
 
-    @cached_property
+    @lazy
     def alternative_names(self) -> tuple[str, ...]:
         """DNS names and IP addresses of the SAN, lower case, without doubles."""
         extension = self.extension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
@@ -237,7 +245,7 @@ class ParsedCertificate:
         found = self._extensions.get(oid)
         return found.value if found is not None else None
 
-    @cached_property
+    @lazy
     def unknown_critical(self) -> tuple[str, ...]:
         """OIDs of critical extensions that the library does not know (RFC 5280, 4.2: must be refused)."""
         return tuple(
@@ -246,7 +254,7 @@ class ParsedCertificate:
             if e.critical and isinstance(e.value, x509.UnrecognizedExtension)
         )
 
-    @cached_property
+    @lazy
     def is_ca(self) -> bool:
         """Whether basic constraints say CA, or a version 1 certificate signed itself (RFC 5280, 6.1.4 (k))."""
         constraints = self.extension(ExtensionOID.BASIC_CONSTRAINTS)
@@ -254,24 +262,24 @@ class ParsedCertificate:
             return constraints.ca
         return self.x509.version is x509.Version.v1 and self.is_self_issued and not self.domains
 
-    @cached_property
+    @lazy
     def path_length(self) -> int | None:
         """How many intermediates may follow below this CA (RFC 5280, 4.2.1.9); ``None`` for any number."""
         constraints = self.extension(ExtensionOID.BASIC_CONSTRAINTS)
         return constraints.path_length if isinstance(constraints, x509.BasicConstraints) else None
 
-    @cached_property
+    @lazy
     def key_usage(self) -> x509.KeyUsage | None:
         """The key usage extension, if there is one."""
         usage = self.extension(ExtensionOID.KEY_USAGE)
         return usage if isinstance(usage, x509.KeyUsage) else None
 
-    @cached_property
+    @lazy
     def is_self_issued(self) -> bool:
         """Whether subject and issuer are the same name."""
         return same_name(self.subject_name, self.issuer_name)
 
-    @cached_property
+    @lazy
     def is_self_signed(self) -> bool:
         """Whether the certificate's own key made its signature."""
         try:
@@ -279,19 +287,19 @@ class ParsedCertificate:
         except MalformedCertificateError:
             return False
 
-    @cached_property
+    @lazy
     def subject_key_id(self) -> bytes | None:
         """The subject key identifier, if there is one."""
         value = self.extension(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
         return value.digest if isinstance(value, x509.SubjectKeyIdentifier) else None
 
-    @cached_property
+    @lazy
     def authority_key_id(self) -> bytes | None:
         """The authority key identifier, if there is one."""
         value = self.extension(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
         return value.key_identifier if isinstance(value, x509.AuthorityKeyIdentifier) else None
 
-    @cached_property
+    @lazy
     def is_public_web(self) -> bool:
         """Whether the certificate itself claims the public web PKI: embedded SCTs, or a CA/B Forum policy."""
         if self.extension(SCT_LIST_OID) is not None:
@@ -301,7 +309,7 @@ class ParsedCertificate:
             p.policy_identifier.dotted_string.startswith(CABF_POLICY_PREFIX) for p in policies
         )
 
-    @cached_property
+    @lazy
     def signature_hash(self) -> str:
         """Name of the signature's hash (``sha256``, ``sm3``); empty where the algorithm has none of its own."""
         if self.signature_oid == SM2_SIGNATURE_OID:

@@ -258,7 +258,8 @@ def _scan_sound(text: str) -> Scan | None:
             return None
         label = found[1]
         content = binascii.a2b_base64(found[2])
-        if content[:2] != b"\x30\x82" or int.from_bytes(content[2:4], "big") + 4 != len(content):
+        outer = der.element(content)
+        if outer is None or outer.tag != der.SEQUENCE or outer.end != len(content):
             return None
         is_v3 = content[4:6] == b"\x30\x82" and content[8:10] == b"\xa0\x03"
         kind = Kind.CERTIFICATE if is_v3 else der.kind(content)
