@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from pynamodb.exceptions import DoesNotExist, UpdateError
-
 from chalicelib.domain.errors import Conflict, NotFound
 from chalicelib.domain.model import Account, AuditEvent, Entity, Page, Role, Site, Token
 from chalicelib.store.audit import audit_row
 from chalicelib.store.cursors import decode_cursor, encode_cursor
-from chalicelib.store.tables import AccountRow, TokenRow
+from chalicelib.store.tables import AccountRow, TokenRow, fits_key, may_be_outdated, read
 from chalicelib.store.transactions import ConditionFailedError, Writes
 
 _PARTITION: Final = "account"
@@ -36,10 +34,10 @@ class DynamoAccountStore:
 
     def get(self, account_id: str) -> Account:
         """One account: 1 read unit."""
-        try:
-            return _account(AccountRow.get(_PARTITION, account_id, consistent_read=True))
-        except DoesNotExist:
-            raise NotFound("NotFound", f"There is no account {account_id!r:.70}.") from None
+        row = read(AccountRow, _PARTITION, account_id)
+        if row is None:
+            raise NotFound("NotFound", f"There is no account {account_id!r:.70}.")
+        return _account(row)
 
     def page(self, *, limit: int, cursor: str | None) -> Page[Account]:
         """Accounts by id: 1 read unit for each 4 KB returned, about 15 accounts."""
@@ -71,10 +69,8 @@ class DynamoAccountStore:
 
     def token_by_digest(self, digest: str) -> Token | None:
         """The token with this digest, strongly consistent so that revoking counts at once: 1 read unit."""
-        try:
-            return _token(TokenRow.get(digest, consistent_read=True))
-        except DoesNotExist:
-            return None
+        row = read(TokenRow, digest)
+        return None if row is None else _token(row)
 
     def tokens(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Token]:
         """Tokens of an account, newest first: half a read unit for each 4 KB returned, about 12 tokens."""
@@ -91,7 +87,8 @@ class DynamoAccountStore:
 
     def revoke_token(self, account_id: str, token_id: str, at: datetime, audit: AuditEvent) -> None:
         """Revoke a token: half a read unit and 6 write units."""
-        rows = list(TokenRow.by_account.query(account_id, TokenRow.token_id == token_id, limit=1))
+        mine = TokenRow.token_id == token_id
+        rows = list(TokenRow.by_account.query(account_id, mine, limit=1)) if fits_key(token_id) else []
         if not rows:
             raise NotFound("NotFound", f"There is no token {token_id!r:.70} in this account.")
         digest = rows[0].digest
@@ -110,11 +107,8 @@ class DynamoAccountStore:
         """Note the last use: 2 write units (the index's included), at most every `TOUCH_INTERVAL`."""
         if token.last_used_at is not None and at - token.last_used_at < TOUCH_INTERVAL:
             return
-        try:
+        with may_be_outdated():
             TokenRow(token.digest).update([TokenRow.last_used_at.set(at)], condition=TokenRow.digest.exists())
-        except UpdateError as error:
-            if error.cause_response_code != "ConditionalCheckFailedException":
-                raise
 
 
 def _account_row(account: Account) -> AccountRow:

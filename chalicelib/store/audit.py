@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chalicelib.domain.model import AuditEvent, Page
 from chalicelib.store.cursors import decode_cursor, encode_cursor
-from chalicelib.store.tables import AuditRow
+from chalicelib.store.tables import AuditRow, may_be_outdated
 
 
 def audit_row(event: AuditEvent) -> AuditRow:
@@ -45,7 +45,9 @@ class DynamoAuditStore:
 
     def record(self, event: AuditEvent) -> None:
         """Append one event: 1 write unit."""
-        audit_row(event).save(AuditRow.event_id.does_not_exist())
+        # The id is half chance: what has it already is this very event, in a try whose answer was lost.
+        with may_be_outdated():
+            audit_row(event).save(AuditRow.event_id.does_not_exist())
 
     def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[AuditEvent]:
         """Events, newest first: half a read unit per 4 KB returned (an event is about 300 bytes)."""

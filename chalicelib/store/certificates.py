@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final
-
-from pynamodb.exceptions import DoesNotExist
 
 from chalicelib.domain.errors import Conflict, DuplicateCertificate, NameTaken, NotFound
 from chalicelib.domain.model import AuditEvent, Certificate, CertificateFilter, Material, Page, Source, Status
@@ -21,12 +20,14 @@ from chalicelib.domain.status import RENEWAL_WINDOW, status_at
 from chalicelib.store.audit import audit_row
 from chalicelib.store.cursors import decode_cursor, encode_cursor
 from chalicelib.store.materials import material_of, material_row
-from chalicelib.store.tables import CertificateRow, MaterialRow, UniqueRow
+from chalicelib.store.tables import CertificateRow, MaterialRow, UniqueRow, read
 from chalicelib.store.terms import (
+    add_terms,
     changing_terms,
     domain_terms,
     driving_term,
     find,
+    forget_terms,
     position_of,
     remove_terms,
     write_terms,
@@ -48,40 +49,42 @@ class DynamoCertificateStore:
         slim row (and as much for the local index), claims, audit event, and each begun KB of material: about 26 for
         an RSA certificate with one intermediate.
         """
-        write_terms(certificate, domain_terms(material.domains) | changing_terms(certificate))
+        terms = domain_terms(material.domains) | changing_terms(certificate)
         writes = _first_writes(certificate, material)
         writes.put(_name_claim(certificate), UniqueRow.claim.does_not_exist(), "name")
         writes.put(audit_row(audit))
+        write_terms(certificate, terms)
         try:
             writes.commit()
         except ConditionFailedError as failed:
-            self._explain(certificate, failed)
+            forget_terms(certificate, terms)
+            raise self._refusal(certificate, failed) from None
 
-    def _explain(self, certificate: Certificate, failed: ConditionFailedError) -> None:
-        """Raise what a failed first write means."""
+    def _refusal(self, certificate: Certificate, failed: ConditionFailedError) -> Conflict:
+        """What a failed first write means."""
         if "fingerprint" in failed.labels:
             existing = self.by_fingerprint(certificate.account_id, certificate.fingerprint)
             if existing is None:
                 # Deleted between the transaction and this read.
-                raise Conflict("ConcurrentChange", "This certificate was deleted a moment ago.")
-            raise DuplicateCertificate(existing)
+                return Conflict("ConcurrentChange", "This certificate was deleted a moment ago.")
+            return DuplicateCertificate(existing)
         if "name" in failed.labels:
-            raise NameTaken(certificate.name)
-        raise Conflict("ConcurrentChange", "The certificate was changed by another request.")
+            return NameTaken(certificate.name)
+        return Conflict("ConcurrentChange", "The certificate was changed by another request.")
 
     def get(self, account_id: str, certificate_id: str) -> Certificate:
         """The slim record: 1 read unit."""
-        try:
-            return _certificate(CertificateRow.get(account_id, certificate_id, consistent_read=True))
-        except DoesNotExist:
-            raise _not_found(certificate_id) from None
+        row = read(CertificateRow, account_id, certificate_id)
+        if row is None:
+            raise _not_found(certificate_id)
+        return _certificate(row)
 
     def material(self, account_id: str, certificate_id: str) -> Material:
         """The heavy part: 1 read unit for each begun 4 KB, mostly 2."""
-        try:
-            return material_of(MaterialRow.get(account_id, certificate_id, consistent_read=True))
-        except DoesNotExist:
-            raise _not_found(certificate_id) from None
+        row = read(MaterialRow, account_id, certificate_id)
+        if row is None:
+            raise _not_found(certificate_id)
+        return material_of(row)
 
     def by_fingerprint(self, account_id: str, fingerprint: str) -> str | None:
         """The id of the certificate with this fingerprint: 1 read unit."""
@@ -108,9 +111,7 @@ class DynamoCertificateStore:
     def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
         """Replace `old` by `new`: as many units as `add` without material, plus one for each changed term."""
         gone, come = changing_terms(old) - changing_terms(new), changing_terms(new) - changing_terms(old)
-        if come:
-            write_terms(new, come)
-
+        add_terms(new, come)
         writes = Writes()
         writes.put(_row(new), CertificateRow.version == old.version, "version")
         writes.put(audit_row(audit))
@@ -120,27 +121,30 @@ class DynamoCertificateStore:
         try:
             writes.commit()
         except ConditionFailedError as failed:
-            if "name" in failed.labels:
-                raise NameTaken(new.name) from None
-            raise self._changed(old) from None
+            # The version comes first: the name may be taken by the very change that this one lost against.
+            if "version" in failed.labels:
+                raise self._changed(old) from None
+            raise NameTaken(new.name) from None
         remove_terms(old, gone)
 
     def replace(
         self, old: Certificate, retired: Certificate, new: Certificate, material: Material, audit: AuditEvent
     ) -> None:
         """Store `new` under `old`'s name and `old` as `retired`: units of `add`, and six more."""
-        write_terms(new, domain_terms(material.domains) | changing_terms(new))
+        terms = domain_terms(material.domains) | changing_terms(new)
         writes = _first_writes(new, material)
         writes.put(_name_claim(retired), UniqueRow.claim.does_not_exist(), "name")
         writes.put(_name_claim(new), UniqueRow.certificate_id == old.id, "version")
         writes.put(_row(retired), CertificateRow.version == old.version, "version")
         writes.put(audit_row(audit))
+        write_terms(new, terms)
         try:
             writes.commit()
         except ConditionFailedError as failed:
+            forget_terms(new, terms)
             if "fingerprint" not in failed.labels and "version" in failed.labels:
                 raise self._changed(old) from None
-            self._explain(new if "fingerprint" in failed.labels else retired, failed)
+            raise self._refusal(new if "fingerprint" in failed.labels else retired, failed) from None
 
     def delete(self, certificate: Certificate, audit: AuditEvent) -> None:
         """Delete record, material, claims, then index entries: about the units of `add`, and the material's read."""
@@ -157,7 +161,7 @@ class DynamoCertificateStore:
             writes.commit()
         except ConditionFailedError:
             raise self._changed(certificate) from None
-        remove_terms(certificate, domain_terms(domains) | changing_terms(certificate))
+        forget_terms(certificate, domain_terms(domains) | changing_terms(certificate))
 
     def _changed(self, certificate: Certificate) -> Conflict:
         """What to raise when a record is no longer as it was read. Raises: NotFound, when it is gone."""
@@ -184,11 +188,12 @@ class _Walk:
     after: str | None
     evaluated: int = 0
     term: str | None = field(init=False)
+    rest: CertificateFilter = field(init=False)
     low: str = field(init=False)
     high: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.term = driving_term(self.wanted)
+        self.term, self.rest = driving_term(self.wanted)
         self.low, self.high = _range(self.wanted, self.now)
         if self.after is not None:
             self.low = max(self.low, self.after + "\x01")
@@ -217,8 +222,8 @@ class _Walk:
 
     def _chunk(self, missing: int) -> int:
         """How many rows to read at once: what is missing, more when many of them may not fit."""
-        exact = self.wanted in (CertificateFilter(), CertificateFilter(domain=self.wanted.domain))
-        return missing if exact else max(missing, 50)
+        by_range = CertificateFilter(status=self.rest.status, expires_before=self.rest.expires_before)
+        return missing if self.rest == by_range else max(missing, 50)
 
     def _read(self, limit: int) -> tuple[Sequence[str], dict[str, Certificate]]:
         if self.term is None:
@@ -248,7 +253,8 @@ def _range(wanted: CertificateFilter, now: datetime) -> tuple[str, str]:
     elif wanted.status is Status.TO_BE_RENEWED:
         low, high = position_of(now), position_of(now + RENEWAL_WINDOW) + _LAST
     if wanted.expires_before is not None:
-        high = min(high, position_of(wanted.expires_before) + _LAST)
+        with suppress(OverflowError):  # a moment that is outside of Python's years in UTC bounds nothing
+            high = min(high, position_of(wanted.expires_before) + _LAST)
     return low, high
 
 
@@ -276,7 +282,7 @@ def _mentions(certificate: Certificate, q: str) -> bool:
     texts = (certificate.name, certificate.subject, certificate.issuer, *certificate.domains)
     hexes = (certificate.serial_number, certificate.fingerprint)
     plain = needle.replace(":", "").replace(" ", "")
-    return any(needle in text.casefold() for text in texts) or any(plain in text for text in hexes)
+    return any(needle in text.casefold() for text in texts) or (plain != "" and any(plain in text for text in hexes))
 
 
 def _digest(wanted: CertificateFilter) -> str:
@@ -285,10 +291,8 @@ def _digest(wanted: CertificateFilter) -> str:
 
 
 def _holder(account_id: str, claim: str) -> str | None:
-    try:
-        return UniqueRow.get(account_id, claim, consistent_read=True).certificate_id
-    except DoesNotExist:
-        return None
+    row = read(UniqueRow, account_id, claim)
+    return None if row is None else row.certificate_id
 
 
 def _name_claim(certificate: Certificate) -> UniqueRow:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pynamodb.exceptions import DoesNotExist
-
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.model import AuditEvent, Csr, Page, SealedKeys
 from chalicelib.store.audit import audit_row
 from chalicelib.store.cursors import decode_cursor, encode_cursor
-from chalicelib.store.materials import key_row, keys_of
-from chalicelib.store.tables import CsrRow, MaterialRow
+from chalicelib.store.materials import key_id, key_row, keys_of
+from chalicelib.store.tables import CsrRow, MaterialRow, fits_key, read
 from chalicelib.store.transactions import ConditionFailedError, Writes
 
 
@@ -28,18 +26,18 @@ class DynamoCsrStore:
 
     def get(self, account_id: str, csr_id: str) -> Csr:
         """One request: 1 read unit."""
-        try:
-            return _csr(CsrRow.get(account_id, csr_id, consistent_read=True))
-        except DoesNotExist:
-            raise _not_found(csr_id) from None
+        row = read(CsrRow, account_id, csr_id)
+        if row is None:
+            raise _not_found(csr_id)
+        return _csr(row)
 
     def keys(self, account_id: str, csr_id: str) -> SealedKeys | None:
         """Its sealed key: 2 read units."""
-        try:
-            return keys_of(MaterialRow.get(account_id, csr_id, consistent_read=True))
-        except DoesNotExist:
+        row = read(MaterialRow, account_id, key_id(csr_id))
+        if row is None:
             self.get(account_id, csr_id)
             return None
+        return keys_of(row)
 
     def by_public_key(self, account_id: str, public_key_fingerprint: str) -> Csr | None:
         """A request for this public key, one with its key before one without: 1 read unit for about two of them."""
@@ -69,9 +67,11 @@ class DynamoCsrStore:
 
     def delete(self, account_id: str, csr_id: str, audit: AuditEvent) -> None:
         """Delete request and key: about the units of `add`."""
+        if not fits_key(csr_id):
+            raise _not_found(csr_id)
         writes = Writes()
         writes.delete(CsrRow(account_id, csr_id), CsrRow.csr_id.exists(), "id")
-        writes.delete(MaterialRow(account_id, csr_id))
+        writes.delete(MaterialRow(account_id, key_id(csr_id)))
         writes.put(audit_row(audit))
 
         try:

@@ -9,6 +9,8 @@ import hashlib
 from chalicelib.domain.errors import InvalidRequest
 
 _MARK = 12
+#: Longest position that any list has: an expiry with an id.
+_MAX_POSITION = 100
 
 
 def _mark(scope: str) -> bytes:
@@ -33,6 +35,7 @@ def decode_cursor(scope: str, cursor: str | None) -> str | None:
         position = raw[_MARK:].decode()
     except (binascii.Error, ValueError):
         raw, position = b"", ""
-    if raw[:_MARK] != _mark(scope) or not position:
+    sound = position.isascii() and position.isprintable() and 0 < len(position) <= _MAX_POSITION
+    if raw[:_MARK] != _mark(scope) or not sound:
         raise InvalidRequest("InvalidCursor", "The cursor does not belong to this list.")
     return position

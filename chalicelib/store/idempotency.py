@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime, timedelta
 from typing import Final
 
-from pynamodb.exceptions import DoesNotExist, PutError
+from pynamodb.exceptions import PutError
 from pynamodb.expressions.update import Action
 
 from chalicelib.domain.errors import Conflict
 from chalicelib.ports import Remembered
-from chalicelib.store.tables import IdempotencyRow
+from chalicelib.store.tables import IdempotencyRow, may_be_outdated, read
 
 REMEMBERED_FOR: Final = timedelta(hours=24)
 #: A claim older than this belongs to a function that has died: API functions end after 30 s.
@@ -24,7 +25,10 @@ class DynamoIdempotencyStore:
 
     def begin(self, key: str, request_digest: str, now: datetime) -> Remembered | None:
         """Claim a key: 1 write unit; when it is claimed, 1 read unit for each 4 KB of the answer too."""
-        row = IdempotencyRow(key, request_digest=request_digest, claimed_at=now, expires_at=now + REMEMBERED_FOR)
+        owner = secrets.token_hex(8)
+        row = IdempotencyRow(
+            key, owner=owner, request_digest=request_digest, claimed_at=now, expires_at=now + REMEMBERED_FOR
+        )
         free = IdempotencyRow.claim.does_not_exist() | (IdempotencyRow.expires_at <= now)
         dead = IdempotencyRow.status.does_not_exist() & (IdempotencyRow.claimed_at < now - ABANDONED_AFTER)
         try:
@@ -34,10 +38,11 @@ class DynamoIdempotencyStore:
                 raise
         else:
             return None
-        try:
-            held = IdempotencyRow.get(key, consistent_read=True)
-        except DoesNotExist:
-            raise _in_progress() from None
+        held = read(IdempotencyRow, key)
+        if held is None:
+            raise _in_progress()
+        if held.owner == owner:
+            return None  # our own claim, in a try whose answer was lost
         if held.request_digest != request_digest:
             raise Conflict("IdempotencyKeyReused", "This Idempotency-Key was used for another request.")
         if held.status is None:
@@ -53,7 +58,9 @@ class DynamoIdempotencyStore:
         ]
         if body is not None:
             actions.append(IdempotencyRow.body.set(body))
-        IdempotencyRow(key).update(actions)
+        # A claim that was given back in the meantime stays so: the repeat is carried out anew.
+        with may_be_outdated():
+            IdempotencyRow(key).update(actions, condition=IdempotencyRow.claim.exists())
 
     def abandon(self, key: str) -> None:
         """Give the claim back: 1 write unit."""

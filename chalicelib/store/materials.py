@@ -7,9 +7,14 @@ from chalicelib.domain.model import Material, SealedKeys
 from chalicelib.store.tables import MaterialRow
 
 
-def key_row(account_id: str, object_id: str, keys: SealedKeys) -> MaterialRow:
-    """The row of sealed keys alone, as a CSR has them."""
-    return _with_keys(MaterialRow(account_id, object_id), keys)
+def key_id(csr_id: str) -> str:
+    """Where the key of a CSR lies; never where a certificate's material does."""
+    return f"csr#{csr_id}"
+
+
+def key_row(account_id: str, csr_id: str, keys: SealedKeys) -> MaterialRow:
+    """The row of a CSR's sealed key."""
+    return _with_keys(MaterialRow(account_id, key_id(csr_id)), keys)
 
 
 def material_row(account_id: str, object_id: str, material: Material) -> MaterialRow:

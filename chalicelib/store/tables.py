@@ -5,7 +5,9 @@ Every table is read by its keys or by an index, never scanned. Names begin with 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
 
 from pynamodb.attributes import (
     BinaryAttribute,
@@ -18,8 +20,14 @@ from pynamodb.attributes import (
     UTCDateTimeAttribute,
 )
 from pynamodb.connection import Connection
+from pynamodb.exceptions import DeleteError, DoesNotExist, PutError, UpdateError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, LocalSecondaryIndex
 from pynamodb.models import Model
+
+RowT = TypeVar("RowT", bound=Model)
+
+#: Longest sort key that DynamoDB takes, in bytes; no key of ours comes near.
+MAX_KEY: Final = 1024
 
 
 def _texts(*, null: bool = False) -> ListAttribute[Any]:
@@ -229,6 +237,7 @@ class IdempotencyRow(Model):
         table_name = "idempotency"
 
     claim = UnicodeAttribute(hash_key=True)
+    owner = UnicodeAttribute()
     request_digest = UnicodeAttribute()
     claimed_at = UTCDateTimeAttribute()
     expires_at = TTLAttribute()
@@ -274,3 +283,34 @@ def connection() -> Connection:
 def name_of(model: type[Model]) -> str:
     """The table's name without prefix."""
     return _NAMES[model]
+
+
+def read(model: type[RowT], hash_key: str, range_key: str | None = None) -> RowT | None:
+    """The row with this key, strongly consistent: 1 read unit for each begun 4 KB.
+
+    A key that no row can have (empty, too long, not Unicode) finds nothing, where DynamoDB would fail.
+    """
+    if not fits_key(hash_key) or not (range_key is None or fits_key(range_key)):
+        return None
+    try:
+        return model.get(hash_key, range_key, consistent_read=True)
+    except DoesNotExist:
+        return None
+
+
+def fits_key(text: str) -> bool:
+    """Whether a text can be part of a key."""
+    try:
+        return 0 < len(text.encode()) <= MAX_KEY
+    except UnicodeEncodeError:
+        return False
+
+
+@contextmanager
+def may_be_outdated() -> Iterator[None]:
+    """Lets a single write pass whose condition did not hold; every other failure is raised."""
+    try:
+        yield
+    except (PutError, UpdateError, DeleteError) as error:
+        if error.cause_response_code != "ConditionalCheckFailedException":
+            raise

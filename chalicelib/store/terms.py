@@ -7,31 +7,43 @@ fits: readers check every hit, and the index may be a superset of the truth but 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
 
-from pynamodb.exceptions import DeleteError
+from chalicelib.domain.model import Certificate, CertificateFilter, Status
+from chalicelib.store.tables import TermRow, may_be_outdated
 
-from chalicelib.domain.model import Certificate, CertificateFilter
-from chalicelib.store.tables import TermRow
+#: Longer names are no domain names (RFC 1035, 2.3.4), and nobody can ask for one.
+MAX_DOMAIN: Final = 253
+#: At most so many entries are written for the domains of one certificate. It bounds what one upload can cost;
+#: certificates of public CAs stay far below. The names beyond are not found by the domain filter.
+MAX_DOMAIN_TERMS: Final = 4000
 
 
 def position_of(not_after: datetime, certificate_id: str = "") -> str:
     """Where a certificate stands among others: its expiry in UTC to the second, then its id."""
-    return f"{not_after:%Y%m%d%H%M%S}#{certificate_id}"
+    utc = not_after.astimezone(UTC)
+    return f"{utc.year:04}{utc:%m%d%H%M%S}#{certificate_id}"
 
 
 def domain_terms(domains: Iterable[str]) -> set[str]:
     """Terms of the names a certificate covers: each name itself, and every suffix that lies above it."""
-    terms = set()
+    return set(islice(dict.fromkeys(_each_domain_term(domains)), MAX_DOMAIN_TERMS))
+
+
+def _each_domain_term(domains: Iterable[str]) -> Iterator[str]:
     for domain in domains:
-        terms.add(f"domain={domain}")
+        if len(domain) > MAX_DOMAIN:
+            continue
+        yield f"domain={domain}"
         if domain.startswith("*."):
-            terms.add(f"suffix={domain[2:]}")
+            yield f"suffix={domain[2:]}"
         labels = domain.removeprefix("*.").split(".")
         if ":" not in domain and not labels[-1].isdigit():
-            terms |= {f"suffix={'.'.join(labels[i:])}" for i in range(1, len(labels))}
-    return terms
+            yield from (f"suffix={'.'.join(labels[i:])}" for i in range(1, len(labels)))
 
 
 def changing_terms(certificate: Certificate) -> set[str]:
@@ -46,36 +58,51 @@ def changing_terms(certificate: Certificate) -> set[str]:
     return terms
 
 
-def driving_term(wanted: CertificateFilter) -> str | None:
-    """The one term that a list is read by: the most selective of those asked for."""
+def driving_term(wanted: CertificateFilter) -> tuple[str | None, CertificateFilter]:
+    """The one term that a list is read by, the most selective of those asked for, and what is left to check."""
     if wanted.domain is not None:
         pattern = wanted.domain
-        return f"suffix={pattern[2:]}" if pattern.startswith("*.") else f"domain={pattern}"
+        term = f"suffix={pattern[2:]}" if pattern.startswith("*.") else f"domain={pattern}"
+        return term, replace(wanted, domain=None)
     if wanted.tag is not None:
-        return f"tag={wanted.tag}"
+        return f"tag={wanted.tag}", replace(wanted, tag=None)
     if wanted.resource_group:
-        return f"group={wanted.resource_group}"
-    if wanted.status == "revoked":
-        return "revoked"
-    return f"source={wanted.source}" if wanted.source is not None else None
+        return f"group={wanted.resource_group}", replace(wanted, resource_group=None)
+    if wanted.status is Status.REVOKED:
+        return "revoked", replace(wanted, status=None)
+    if wanted.source is not None:
+        return f"source={wanted.source}", replace(wanted, source=None)
+    return None, wanted
 
 
 def write_terms(certificate: Certificate, terms: Iterable[str]) -> None:
-    """Write entries: one write unit each (25 to a request)."""
+    """Write the entries of a new record: one write unit each, 25 to a request."""
     with TermRow.batch_write() as batch:
         for term in sorted(terms):
-            batch.save(_row(certificate, term, certificate.version))
+            batch.save(_row(certificate, term))
+
+
+def forget_terms(certificate: Certificate, terms: Iterable[str]) -> None:
+    """Remove entries of a record that is gone for good, or never came: one write unit each, 25 to a request."""
+    with TermRow.batch_write() as batch:
+        for term in sorted(terms):
+            batch.delete(_row(certificate, term))
+
+
+def add_terms(certificate: Certificate, terms: Iterable[str]) -> None:
+    """Add entries that came with a change, except where a newer version has them: one write unit each."""
+    for term in sorted(terms):
+        row = _row(certificate, term)
+        with may_be_outdated():
+            row.save(TermRow.version.does_not_exist() | (TermRow.version < certificate.version))
 
 
 def remove_terms(certificate: Certificate, terms: Iterable[str]) -> None:
-    """Remove entries that no newer version of the record has written: one write unit each."""
+    """Remove entries that went with a change, unless a newer version has them again: one write unit each."""
     for term in sorted(terms):
-        row = _row(certificate, term, certificate.version)
-        try:
+        row = _row(certificate, term)
+        with may_be_outdated():
             row.delete(TermRow.version <= certificate.version)
-        except DeleteError as error:
-            if error.cause_response_code != "ConditionalCheckFailedException":
-                raise
 
 
 def find(account_id: str, term: str, low: str, high: str, limit: int) -> Sequence[TermRow]:
@@ -95,6 +122,6 @@ def _partition(account_id: str, term: str) -> str:
     return f"{account_id}#{term}"
 
 
-def _row(certificate: Certificate, term: str, version: int) -> TermRow:
+def _row(certificate: Certificate, term: str) -> TermRow:
     position = position_of(certificate.not_after, certificate.id)
-    return TermRow(_partition(certificate.account_id, term), position, version=version)
+    return TermRow(_partition(certificate.account_id, term), position, version=certificate.version)
