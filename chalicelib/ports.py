@@ -265,5 +265,5 @@ class DropBox(Protocol):
         ...
 
     def delete(self, items: Sequence[DroppedObject]) -> None:
-        """Delete exactly these versions; those already gone are fine."""
+        """Delete these versions and older ones that they replaced, none that came later; gone already is fine."""
         ...

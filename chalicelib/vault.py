@@ -57,7 +57,7 @@ class KmsKeyVault:
                 name: cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], associated_data(context, name))
                 for name, box in sealed.boxes.items()
             }
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the latter for a box that is too short to hold a nonce
             raise KeyVaultError("a sealed key was changed, or belongs to another record") from None
         except ClientError as error:
             if error.response["Error"]["Code"] in _REFUSED:

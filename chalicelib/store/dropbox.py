@@ -40,19 +40,27 @@ class S3DropBox:
         self._client.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType="application/json")
 
     def move(self, item: DroppedObject, key: str) -> None:
-        """Copy this version, then delete it: two requests."""
+        """Copy this version within S3, then delete it: four requests, more for several GB."""
         source: Any = {"Bucket": self._bucket, "Key": item.key, "VersionId": item.version}
         try:
-            self._client.copy_object(Bucket=self._bucket, Key=key, CopySource=source)
+            # Not copy_object, which ends at 5 GB: a huge file would fail for ever.
+            self._client.copy(CopySource=source, Bucket=self._bucket, Key=key)
         except self._client.exceptions.ClientError as error:
             _raise_unless_gone(error)
             return
         self.delete([item])
 
     def delete(self, items: Sequence[DroppedObject]) -> None:
-        """Delete exactly these versions, for good: one request each."""
+        """Delete these versions, after those that they had replaced: two requests each, mostly."""
         for item in items:
-            self._client.delete_object(Bucket=self._bucket, Key=item.key, VersionId=item.version)
+            for version in (*reversed(self._replaced_by(item)), item.version):
+                self._client.delete_object(Bucket=self._bucket, Key=item.key, VersionId=version)
+
+    def _replaced_by(self, item: DroppedObject) -> list[str]:
+        """Older versions under the same key, newest first: without them, one would become current again."""
+        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=item.key)
+        versions = [v["VersionId"] for page in pages for v in page.get("Versions", ()) if v["Key"] == item.key]
+        return versions[versions.index(item.version) + 1 :] if item.version in versions else []
 
 
 def _raise_unless_gone(error: Any) -> None:  # noqa: ANN401 - botocore makes its exceptions at run time

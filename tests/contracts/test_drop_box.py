@@ -62,6 +62,14 @@ def test_deleting_a_version_spares_the_one_that_came_after(bucket):
     assert bucket.box.read(second) == b"second"
 
 
+def test_a_version_that_was_replaced_does_not_come_to_light_again(bucket):
+    bucket.put("drop/1/a.pem", b"first")
+    beside = bucket.put("drop/1/a.pem.bak", b"beside")
+    second = bucket.put("drop/1/a.pem", b"second")
+    bucket.box.move(second, "failed/1/a.pem")
+    assert list(bucket.box.listing("drop/")) == [beside]
+
+
 def test_a_moved_version_is_found_elsewhere_and_only_there(bucket):
     item = bucket.put("drop/1/a.pem", b"content")
     bucket.box.move(item, "failed/1/a.pem")

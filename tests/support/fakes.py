@@ -387,7 +387,8 @@ class MemoryDropBox:
     def delete(self, items: Sequence[DroppedObject]) -> None:
         for item in items:
             versions = self._versions.get(item.key, [])
-            versions[:] = [entry for entry in versions if not _same(entry[0], item)]
+            index = next((i for i, (kept, _) in enumerate(versions) if _same(kept, item)), -1)
+            del versions[: index + 1]
 
 
 def _same(one: DroppedObject, other: DroppedObject) -> bool:
