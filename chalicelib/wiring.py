@@ -178,7 +178,8 @@ class AwsServices(Services):
         from botocore.config import Config
 
         config = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
-        return boto3.client(name, region_name=self.settings.region, config=config)
+        make: Any = boto3.client
+        return make(name, region_name=self.settings.region, config=config)
 
 
 @cache

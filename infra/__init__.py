@@ -1,0 +1,1 @@
+"""Packaging Certhaven, running it on this machine, and deploying it to AWS."""
