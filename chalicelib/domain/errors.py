@@ -116,6 +116,7 @@ ERRORS: dict[str, str] = {
     "PassphraseMissing": "Send a passphrase.",
     "PassphraseIncorrect": "Check the passphrase of the file.",
     "FormatUnsupported": "See the supported conversions in README.",
+    "IterationsExceeded": "Write the file anew with fewer iterations, for example with `openssl pkcs12 -export`.",
     "ConversionInputIncorrect": "Check that `from` names the format of the input.",
     "CsrFormatIncorrect": "Send one PEM block `CERTIFICATE REQUEST`.",
     "IdempotencyKeyReused": "Use a new Idempotency-Key for a different request.",

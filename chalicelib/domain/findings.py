@@ -73,6 +73,8 @@ CODES: dict[str, str] = {
     "DomainsDiffer": "The replacement does not cover the domains of the certificate it replaces.",
     "ChainAlternative": "A cross-signed certificate belongs to another path of the chain.",
     "EncryptionKeyReused": "The two SM2 certificates have the same key.",
+    "CsrFieldIncorrect": "A field of the signing request cannot stand in a certificate.",
+    "CsrSignatureIncorrect": "The signing request is not signed by the key that it names.",
     "KeyUsageUnsuitable": "The key usage does not allow what the certificate is for.",
 }
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
-from chalicelib.domain.certificate import BROKEN_HASHES, ParsedCertificate
+from chalicelib.domain.certificate import BROKEN_HASHES, ParsedCertificate, PublicKey
 from chalicelib.domain.findings import Finding, error, warning
 
 MIN_RSA_BITS: Final = 2048
@@ -29,8 +29,20 @@ PUBLIC_VALIDITY_DAYS: Final = (
 VALIDITY_DAYS: Final = 398
 
 
-def key_findings(certificate: ParsedCertificate, param: str) -> Iterator[Finding]:
-    """WeakKey and UnsupportedAlgorithm for the certificate's own key."""
+class KeyHolder(Protocol):
+    """A certificate or a signing request: what has a public key, and a label for messages."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The key."""
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+
+
+def key_findings(certificate: KeyHolder, param: str) -> Iterator[Finding]:
+    """WeakKey and UnsupportedAlgorithm for the own key of a certificate or signing request."""
     key = certificate.public_key
     if key.kind in {"RSA", "RSA-PSS"} and key.size < MIN_RSA_BITS:
         yield error(
