@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -268,3 +268,100 @@ def test_what_was_changed_in_the_meantime_is_not_deleted(held):
         held.store.delete(old, event(held.account))
     with pytest.raises(NotFound):
         held.store.delete(record(account_id=held.account), event(held.account))
+
+
+def test_of_two_changes_that_take_the_same_name_the_late_one_is_told_that_it_was_late(held):
+    old = held.add()
+    held.store.update(old, replace(old, name="wanted", version=2), event(held.account))
+    with pytest.raises(Conflict) as refused:
+        held.store.update(old, replace(old, name="wanted", version=2), event(held.account))
+    assert refused.value.code == "ConcurrentChange"
+
+
+def test_of_simultaneous_changes_of_one_certificate_one_is_written(held):
+    old = held.add()
+    start = threading.Barrier(6)
+
+    def change(number):
+        start.wait()
+        new = replace(old, name=f"changed-{number}", tags={"n": str(number)}, version=2)
+        try:
+            held.store.update(old, new, event(held.account))
+        except Conflict as refused:
+            return refused.code
+        return new
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(change, range(6)))
+    assert answers.count("ConcurrentChange") == 5
+    winner = next(answer for answer in answers if answer != "ConcurrentChange")
+    assert held.store.get(held.account, old.id) == winner
+    assert [number for number in range(6) if held.ids(tag=f"n={number}")] == [int(winner.tags["n"])]
+    assert [number for number in range(6) if held.store.name_taken(held.account, f"changed-{number}")] == [
+        int(winner.tags["n"])
+    ]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 2000, "\ud800", "é" * 600])
+def test_an_id_or_name_that_nothing_can_have_is_not_there(held, key):
+    with pytest.raises(NotFound):
+        held.store.get(held.account, key)
+    with pytest.raises(NotFound):
+        held.store.material(held.account, key)
+    assert not held.store.name_taken(held.account, key)
+    assert held.store.by_fingerprint(held.account, key) is None
+
+
+@pytest.mark.parametrize("hours", [-12, 0, 14])
+def test_the_time_zone_of_a_moment_does_not_matter(held, hours):
+    one = held.add(not_after=NOW + timedelta(hours=1))
+    held.add(not_after=NOW + timedelta(hours=3))
+    moment = (NOW + timedelta(hours=2)).astimezone(timezone(timedelta(hours=hours)))
+    assert held.ids(expires_before=moment) == [one.id]
+
+
+@pytest.mark.parametrize("zone", [timezone(timedelta(hours=14)), UTC, timezone(timedelta(hours=-12))])
+def test_the_first_and_last_moments_of_time_can_be_asked_for(held, zone):
+    one = held.add()
+    assert held.ids(expires_before=datetime.max.replace(tzinfo=zone)) == [one.id]
+    assert held.ids(expires_before=datetime.min.replace(tzinfo=zone)) == []
+
+
+def test_a_certificate_with_the_oddest_dates_is_kept(held):
+    made = held.add(not_before=datetime(1, 1, 1, tzinfo=UTC), not_after=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    assert held.store.get(held.account, made.id) == made
+    assert held.ids() == held.ids(status=Status.ISSUED) == [made.id]
+
+
+def test_refused_uploads_do_not_get_in_the_way_of_a_list(held):
+    made = held.add(tags={"team": "web"})
+    for _ in range(5):
+        twin = record(account_id=held.account, fingerprint=made.fingerprint, tags=made.tags, not_after=NOW)
+        with pytest.raises(DuplicateCertificate):
+            held.store.add(twin, material(twin), event(held.account))
+    page = held.store.page(held.account, CertificateFilter(tag="team"), now=NOW, limit=1, cursor=None)
+    assert (page.items, page.cursor) == ((made,), None)
+
+
+def test_every_domain_of_a_certificate_is_found_not_only_the_listed_ones(held):
+    domains = tuple(f"host-{number}.example.net" for number in range(120))
+    made = record(account_id=held.account, domains=domains[:50], domains_total=120)
+    held.store.add(made, material(made, domains=domains), event(held.account))
+    assert held.ids(domain="host-119.example.net") == [made.id]
+    held.store.delete(made, event(held.account))
+    assert held.ids(domain="host-119.example.net") == []
+
+
+def test_names_that_are_no_domains_are_kept_and_harm_no_list(held):
+    names = ("a" * 3000 + ".example.com", "10.0.0.1", "2001:db8::1", ".", "x..y", "*.")
+    made = held.add(domains=names)
+    assert held.store.get(held.account, made.id).domains == names
+    assert held.ids(domain="10.0.0.1") == held.ids(domain="2001:db8::1") == [made.id]
+    assert held.ids(domain="*.0.1") == []
+    held.store.delete(made, event(held.account))
+
+
+@pytest.mark.parametrize("domain", ["", "*.", "*", ".", "a" * 253, "\x00"])
+def test_a_domain_that_makes_no_sense_is_asked_for_in_vain(held, domain):
+    held.add()
+    assert held.ids(domain=domain) == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from chalicelib.domain.errors import Conflict, NotFound
+from chalicelib.domain.errors import Conflict, InvalidRequest, NotFound
 from chalicelib.domain.model import SealedKeys
 from chalicelib.ports import Remembered
 from chalicelib.store.accounts import DynamoAccountStore
@@ -102,6 +104,41 @@ class TestAccountStore:
     def test_noting_the_use_of_a_token_that_is_gone_does_nothing(self, store):
         store.touch_token(token(), NOW)
 
+    @pytest.mark.parametrize("key", ["", "x" * 2000, "\ud800"])
+    def test_an_id_that_nothing_can_have_is_not_there(self, store, key):
+        with pytest.raises(NotFound):
+            store.get(key)
+        with pytest.raises(NotFound):
+            store.revoke_token(ulid(), key, NOW, event())
+        assert store.token_by_digest(key) is None
+
+    def test_of_simultaneous_accounts_with_one_id_one_is_stored_with_its_token(self, store):
+        made = account(id=ulid())
+        tokens = [token(account_id=made.id) for _ in range(6)]
+        start = threading.Barrier(len(tokens))
+
+        def add(first):
+            start.wait()
+            try:
+                store.add(made, first, event(made.id))
+            except Conflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(len(tokens)) as pool:
+            stored = list(pool.map(add, tokens))
+        assert sum(stored) == 1
+        assert [t for t in tokens if store.token_by_digest(t.digest)] == [tokens[stored.index(True)]]
+
+    def test_a_cursor_of_another_list_is_refused(self, store):
+        mine = ulid()
+        for _ in range(3):
+            store.add_token(token(account_id=mine), event(mine))
+        cursor = store.tokens(mine, limit=1, cursor=None).cursor
+        for read in (lambda: store.tokens(ulid(), limit=1, cursor=cursor), lambda: store.page(limit=1, cursor=cursor)):
+            with pytest.raises(InvalidRequest):
+                read()
+
 
 class TestCsrStore:
     @pytest.fixture(params=["fake", "dynamo"])
@@ -152,6 +189,20 @@ class TestCsrStore:
         with pytest.raises(NotFound):
             store.delete(mine, made.id, event(mine))
 
+    @pytest.mark.parametrize("key", ["", "x" * 2000, "\ud800"])
+    def test_an_id_that_nothing_can_have_is_not_there(self, store, key):
+        for use in (store.get, store.keys, lambda account_id, csr_id: store.delete(account_id, csr_id, event())):
+            with pytest.raises(NotFound):
+                use(ulid(), key)
+
+    def test_a_cursor_of_another_account_is_refused(self, store):
+        mine = ulid()
+        for _ in range(3):
+            store.add(csr(account_id=mine), None, event(mine))
+        cursor = store.page(mine, limit=1, cursor=None).cursor
+        with pytest.raises(InvalidRequest):
+            store.page(ulid(), limit=1, cursor=cursor)
+
 
 class TestAuditStore:
     @pytest.fixture(params=["fake", "dynamo"])
@@ -168,6 +219,15 @@ class TestAuditStore:
             store.record(one)
         store.record(event(ulid()))
         assert all_pages(lambda cursor: store.page(mine, limit=2, cursor=cursor)) == made[::-1]
+
+    def test_a_cursor_of_another_account_or_list_is_refused(self, store):
+        mine = ulid()
+        for _ in range(3):
+            store.record(event(mine))
+        cursor = store.page(mine, limit=1, cursor=None).cursor
+        for other, changed in ((ulid(), cursor), (mine, cursor[1:]), (mine, "")):
+            with pytest.raises(InvalidRequest):
+                store.page(other, limit=1, cursor=changed)
 
 
 class TestIdempotencyStore:
@@ -211,3 +271,30 @@ class TestIdempotencyStore:
         store.begin(key, "digest", NOW)
         store.abandon(key)
         assert store.begin(key, "other", NOW) is None
+
+    def test_an_empty_answer_is_not_a_secret_one(self, store):
+        key, answer = ulid(), Remembered(204, b"")
+        store.begin(key, "digest", NOW)
+        store.finish(key, answer, NOW)
+        assert store.begin(key, "digest", NOW) == answer
+
+    def test_an_answer_that_comes_after_its_claim_was_given_back_is_not_remembered(self, store):
+        key = ulid()
+        store.begin(key, "digest", NOW)
+        store.abandon(key)
+        store.finish(key, Remembered(201, b"{}"), NOW)
+        assert store.begin(key, "digest", NOW) is None
+
+    def test_of_simultaneous_claims_one_is_granted(self, store):
+        key, start = ulid(), threading.Barrier(6)
+
+        def claim(_):
+            start.wait()
+            try:
+                return store.begin(key, "digest", NOW)
+            except Conflict as refused:
+                return refused.code
+
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(claim, range(6)))
+        assert sorted(answers, key=str) == ["IdempotencyInProgress"] * 5 + [None]

@@ -170,7 +170,9 @@ class MemoryCertificateStore:
 
     def _covers(self, certificate: Certificate, domain: str) -> bool:
         domains = self.materials[certificate.account_id, certificate.id].domains
-        return any(d.endswith(domain[1:]) if domain.startswith("*.") else d == domain for d in domains)
+        if domain.startswith("*."):
+            return any(d.endswith(domain[1:]) and not d.rpartition(".")[2].isdigit() for d in domains)
+        return domain in domains
 
 
 class MemoryCsrStore:
@@ -306,7 +308,8 @@ class MemoryIdempotencyStore:
 
     def finish(self, key: str, answer: Remembered, now: datetime) -> None:
         with self._lock:
-            self.claims[key] = replace(self.claims[key], answer=answer, since=now)
+            if key in self.claims:
+                self.claims[key] = replace(self.claims[key], answer=answer, since=now)
 
     def abandon(self, key: str) -> None:
         self.claims.pop(key, None)
@@ -403,7 +406,8 @@ def _mentions(certificate: Certificate, q: str) -> bool:
     texts = (certificate.name, certificate.subject, certificate.issuer, *certificate.domains)
     numbers = (certificate.serial_number, certificate.fingerprint)
     plain = q.lower().replace(":", "").replace(" ", "")
-    return any(q.lower() in text.lower() for text in texts) or any(plain in number for number in numbers)
+    named = any(q.lower() in text.lower() for text in texts)
+    return named or (plain != "" and any(plain in number for number in numbers))
 
 
 def _not_found(object_id: str) -> NotFound:

@@ -1,12 +1,15 @@
-"""The real tables on moto, in this process, with every request's capacity counted."""
+"""The real tables on moto, in this process."""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 from moto import mock_aws
+from moto.core.botocore_stubber import BotocoreStubber
 
 from chalicelib.store.tables import TABLES, bind
 
@@ -19,13 +22,26 @@ _ENVIRONMENT = {
 
 
 @contextmanager
+def _one_request_at_a_time() -> Iterator[None]:
+    """Make each request atomic, as DynamoDB's are; moto undoes a transaction by putting whole tables back."""
+    lock, process = threading.Lock(), BotocoreStubber.process_request
+
+    def locked(self, request):
+        with lock:
+            return process(self, request)
+
+    with mock.patch.object(BotocoreStubber, "process_request", locked):
+        yield
+
+
+@contextmanager
 def moto_aws() -> Iterator[None]:
     """AWS by moto, with the service's tables in it."""
     before = {name: os.environ.get(name) for name in (*_ENVIRONMENT, "AWS_ENDPOINT_URL")}
     os.environ.update(_ENVIRONMENT)
     os.environ.pop("AWS_ENDPOINT_URL", None)
     try:
-        with mock_aws():
+        with mock_aws(), _one_request_at_a_time():
             bind("test-", REGION)
             for model in TABLES:
                 model.create_table(billing_mode="PAY_PER_REQUEST")
