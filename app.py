@@ -9,11 +9,11 @@ from chalice.app import AuthRequest, AuthResponse, Chalice, CloudWatchEvent, Rat
 from chalicelib import wiring
 from chalicelib.api import events
 from chalicelib.api.authoriser import authorise_request
-from chalicelib.api.blueprint import accept_anything
+from chalicelib.api.blueprint import BINARY_TYPES, accept_anything
 from chalicelib.api.resources import blueprint
 
 app = Chalice("certhaven")
-app.api.binary_types = ["*/*"]
+app.api.binary_types = BINARY_TYPES
 app.register_middleware(accept_anything, "http")
 
 

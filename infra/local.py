@@ -176,8 +176,34 @@ def deploy(local: Local, package: Package) -> dict[str, str]:
         except cloudformation.exceptions.ClientError:
             marker.unlink()
     made = stack.deploy(clients, package, name=STACK, bucket=BUCKET, parameters={"DeletionProtection": "false"}, wait=1)
+    _complete_api(made.outputs["RestAPIId"], package)
     marker.write_text(package.digest)
     return made.outputs
+
+
+def _complete_api(api_id: str, package: Package) -> None:
+    """Set by API what AWS reads from the OpenAPI body and the emulator does not: binary types, gateway responses."""
+    import boto3  # noqa: PLC0415 - as above
+    import yaml  # noqa: PLC0415 - as above
+
+    class Loader(yaml.SafeLoader):
+        """Reads CloudFormation's short forms as plain text."""
+
+    Loader.add_multi_constructor("!", lambda _, suffix, node: f"{suffix} {node.value}")
+    resources = yaml.load(package.template.read_text(), Loader)["Resources"]  # noqa: S506 - a SafeLoader
+    body = resources["RestAPI"]["Properties"]["DefinitionBody"]
+    gateway = boto3.client("apigateway")
+    types = [kind.replace("/", "~1") for kind in body["x-amazon-apigateway-binary-media-types"]]
+    patch = [{"op": "add", "path": f"/binaryMediaTypes/{kind}"} for kind in types]
+    gateway.update_rest_api(restApiId=api_id, patchOperations=patch)  # type: ignore[arg-type]  # literals of "op"
+    for kind, answer in body["x-amazon-apigateway-gateway-responses"].items():
+        gateway.put_gateway_response(
+            restApiId=api_id,
+            responseType=kind,
+            statusCode=str(answer["statusCode"]),
+            responseTemplates=answer["responseTemplates"],
+        )
+    gateway.create_deployment(restApiId=api_id, stageName="live")
 
 
 def read_env(path: Path) -> dict[str, str]:

@@ -80,7 +80,7 @@ def _vendor() -> None:
 
 
 def _chalice(folder: Path) -> None:
-    command = [sys.executable, "-m", "chalice", "package", "--stage", CHALICE_STAGE]
+    command = [str(Path(sys.executable).with_name("chalice")), "package", "--stage", CHALICE_STAGE]
     command += ["--template-format", "yaml", "--merge-template", "infra/template.yaml", str(folder)]
     _run(command, "packaging with Chalice")
 
@@ -92,7 +92,7 @@ def _run(command: list[str], what: str) -> None:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
         if any("Could not find a version" in line or "NewConnectionError" in line for line in lines):
             give_up("The package registry cannot be reached.", "Check the network and try again.")
-        give_up(f"{what.capitalize()} failed: {lines[-1]}", f"Try `{' '.join(command[1:])}` to see all.")
+        give_up(f"{what.capitalize()} failed: {lines[-1]}", f"Try `{' '.join(command)}` to see all.")
 
 
 def main() -> None:

@@ -37,6 +37,8 @@ STATUS: Final[tuple[tuple[type[errors.CerthavenError], int], ...]] = (
 )
 #: Largest request body in bytes. A leaf with chain and key is a few kilobytes.
 MAX_BODY: Final = 1_048_576
+#: Answers of these types are bytes, which Lambda hands over in base64; all others are text.
+BINARY_TYPES: Final = ["application/x-pkcs12", "application/x-java-keystore"]
 #: Sent with every answer: nothing here is to be cached, framed or guessed at.
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -148,7 +150,7 @@ class ApiBlueprint(Blueprint):  # type: ignore[misc]  # Chalice ships no types
         except BaseException:
             store.abandon(claim)
             raise
-        store.finish(claim, Remembered(response.status_code, None if secret else response.body), now)
+        store.finish(claim, Remembered(response.status_code, None if secret else response.body.encode()), now)
         return response
 
 
@@ -242,7 +244,8 @@ def accept_anything(request: Any, get_response: Callable[[Any], Response]) -> Re
 
 
 def _response(status: int, body: bytes, content_type: str, extra: Mapping[str, str]) -> Response:
-    return Response(body, headers={**HEADERS, "Content-Type": content_type, **extra}, status_code=status)
+    content = body if content_type in BINARY_TYPES else body.decode()
+    return Response(content, headers={**HEADERS, "Content-Type": content_type, **extra}, status_code=status)
 
 
 def _render(route: Route, result: Any) -> tuple[Response, bool]:  # noqa: ANN401 - whatever a view answers
