@@ -353,8 +353,9 @@ class ParsedCsr:
         elif not self.is_signed_by_its_key:
             yield error(
                 "CsrSignatureIncorrect",
-                f"T{self.label[1:]} is not signed by the key that it names: it was changed, or damaged.",
-                "Make the request anew, and send it whole.",
+                f"T{self.label[1:]} is not signed by the key that it names: it was changed or damaged, or signed in a "
+                f"way that is not known here (algorithm {self.x509.signature_algorithm_oid.dotted_string}).",
+                "Make the request anew, for example with `openssl req -new -sha256`, and send it whole.",
                 param,
             )
 
