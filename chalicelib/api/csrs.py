@@ -4,8 +4,88 @@ from __future__ import annotations
 
 from chalicelib.api import types, views
 from chalicelib.api.routes import MANAGERS, VIEWERS, Call, Routes
+from chalicelib.domain.csr import CsrSpec
+from chalicelib.domain.errors import InvalidRequest
 
 routes = Routes("tools")
+
+
+@routes.add(
+    "POST",
+    "/v1/csrs",
+    roles=MANAGERS,
+    body=types.CsrRequest,
+    answer=types.CsrView,
+    status=201,
+    action="csr.create",
+    statuses=(422,),
+)
+def create_csr(call: Call[types.EmptyQuery, types.CsrRequest]) -> types.CsrView:
+    """Make a certificate signing request with a new key, or store one made elsewhere (`csr`)."""
+    body = call.body
+    if body.csr is not None:
+        made = [name for name in _MADE_FROM if getattr(body, name) is not None]
+        if made:
+            raise InvalidRequest(
+                "InvalidRequest",
+                f"The request has `csr`, which is stored as it is, and also {', '.join(made)}, which make a new one.",
+            )
+        csr = call.services.csrs.store(call.caller, body.name, body.csr, body.private_key)
+    elif body.algorithm is None or body.common_name is None:
+        raise InvalidRequest(
+            "InvalidRequest", "The request has neither `csr` nor `algorithm` and `common_name` for a new one."
+        )
+    elif body.private_key is not None:
+        raise InvalidRequest("InvalidRequest", "The key of a new request is made here; `private_key` goes with `csr`.")
+    else:
+        spec = CsrSpec(
+            common_name=body.common_name,
+            algorithm=body.algorithm,
+            key_size=body.key_size,
+            sans=body.sans or (),
+            organization=body.organization,
+            organizational_unit=body.organizational_unit,
+            country=body.country,
+            province=body.province,
+            locality=body.locality,
+            name=body.name,
+        )
+        csr = call.services.csrs.create(call.caller, spec)
+    return views.csr_view(csr)
+
+
+_MADE_FROM = (
+    "algorithm",
+    "key_size",
+    "common_name",
+    "sans",
+    "organization",
+    "organizational_unit",
+    "country",
+    "province",
+    "locality",
+)
+
+
+@routes.add(
+    "POST",
+    "/v1/conversions",
+    roles=MANAGERS,
+    body=types.ConversionRequest,
+    answer=types.ConversionAnswer,
+    statuses=(422,),
+)
+def convert(call: Call[types.EmptyQuery, types.ConversionRequest]) -> types.ConversionAnswer:
+    """Convert between PEM, DER, PKCS #7, PKCS #8, PKCS #12 and JKS; nothing is stored."""
+    body = call.body
+    made = call.services.conversions.convert(
+        body.source_format,
+        body.target_format,
+        body.input,
+        passphrase=body.passphrase,
+        output_passphrase=body.output_passphrase,
+    )
+    return views.conversion_answer(made)
 
 
 @routes.add("GET", "/v1/csrs", roles=VIEWERS, query=types.PageQuery, answer=types.Listing[types.CsrView])

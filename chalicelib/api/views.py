@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
 
 from chalicelib.api import types
 from chalicelib.domain import pem
 from chalicelib.domain.certificate import ParsedCertificate
 from chalicelib.domain.findings import CODES, Finding
+from chalicelib.domain.formats import Conversion
 from chalicelib.domain.model import Account, AuditEvent, Certificate, Csr, Material, Token
 from chalicelib.domain.status import days_left, status_at, status_between
 from chalicelib.domain.validation import Verdict
@@ -150,6 +152,17 @@ def csr_view(csr: Csr) -> types.CsrView:
         has_private_key=csr.has_private_key,
         csr=csr.pem,
         created_at=csr.created_at,
+    )
+
+
+def conversion_answer(made: Conversion) -> types.ConversionAnswer:
+    """A converted file: text as it is, bytes in base64."""
+    return types.ConversionAnswer(
+        format=made.format,
+        encoding="text" if made.is_text else "base64",
+        output=made.content.decode() if made.is_text else base64.b64encode(made.content).decode(),
+        file_name=made.file_name,
+        contents=list(made.contents),
     )
 
 

@@ -235,7 +235,9 @@ def test_the_audit_trail_tells_of_changes_refusals_and_key_access(api):
     made, _ = upload(api, "audited.example.com")
     api.get(f"/v1/certificates/{made['id']}/download")
     api.delete(f"/v1/certificates/{made['id']}", params={"confirm": "wrong"})
-    events = [e for e in api.get("/v1/audit-events", params={"limit": 100}).json()["items"] if e["target"] == made["id"]]
+    events = [
+        e for e in api.get("/v1/audit-events", params={"limit": 100}).json()["items"] if e["target"] == made["id"]
+    ]
     told = [(e["action"], e["result"]) for e in events]
     assert told == [
         ("certificate.delete", "ConfirmationMissing"),
