@@ -44,6 +44,16 @@ _UNREADABLE: Final = (
     x509.DuplicateExtension,
 )
 
+#: What the library raises for parts that cannot be read; two of them are no ValueError.
+_MALFORMED: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+)
+
 
 class MalformedCertificateError(ValueError):
     """A certificate, or a part of it, cannot be read. The text names the part."""
