@@ -223,7 +223,7 @@ class _Walk:
     def _chunk(self, missing: int) -> int:
         """How many rows to read at once: what is missing, more when many of them may not fit."""
         by_range = CertificateFilter(status=self.rest.status, expires_before=self.rest.expires_before)
-        return missing if self.rest == by_range else max(missing, 50)
+        return missing if self.rest == by_range else max(missing, 50, self.evaluated)
 
     def _read(self, limit: int) -> tuple[Sequence[str], dict[str, Certificate]]:
         if self.term is None:

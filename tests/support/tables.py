@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ _ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": REGION,
 }
+_numbers = itertools.count()
+_bound: list[str] = []
 
 
 @contextmanager
@@ -36,16 +39,21 @@ def _one_request_at_a_time() -> Iterator[None]:
 
 @contextmanager
 def moto_aws() -> Iterator[None]:
-    """AWS by moto, with the service's tables in it."""
+    """AWS by moto, with the service's tables in it; inside of another one, with tables of its own."""
+    prefix = f"test-{next(_numbers)}-"
     before = {name: os.environ.get(name) for name in (*_ENVIRONMENT, "AWS_ENDPOINT_URL")}
     os.environ.update(_ENVIRONMENT)
     os.environ.pop("AWS_ENDPOINT_URL", None)
     try:
         with mock_aws(), _one_request_at_a_time():
-            bind("test-", REGION)
+            bind(prefix, REGION)
             for model in TABLES:
                 model.create_table(billing_mode="PAY_PER_REQUEST")
+            _bound.append(prefix)
             yield
     finally:
+        _bound.remove(prefix)
+        if _bound:
+            bind(_bound[-1], REGION)
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)

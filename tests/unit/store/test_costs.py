@@ -1,0 +1,180 @@
+"""What the stores cost in DynamoDB's units: the docstrings' figures, and that lists do not grow dearer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from chalicelib.domain.model import CertificateFilter, SealedKeys, Source, Status
+from chalicelib.ports import Remembered
+from chalicelib.store.accounts import DynamoAccountStore
+from chalicelib.store.audit import DynamoAuditStore
+from chalicelib.store.certificates import MAX_EVALUATED, DynamoCertificateStore
+from chalicelib.store.csrs import DynamoCsrStore
+from chalicelib.store.idempotency import DynamoIdempotencyStore
+from chalicelib.store.tables import CertificateRow, TermRow
+from tests.support.authority import NOW
+from tests.support.capacity import fill, item_size, metered, moto_table
+from tests.support.records import account, csr, event, material, record, token, ulid
+from tests.support.tables import moto_aws
+
+SMALL, MIDDLE, LARGE = 100, 2_000, 100_000
+#: As long as the texts of an RSA-2048 leaf, its intermediate and a sealed RSA-2048 key are.
+PEM = "-----BEGIN CERTIFICATE-----\n" + "A" * 1_800 + "\n-----END CERTIFICATE-----\n"
+SEALED = SealedKeys(
+    "arn:aws:kms:eu-central-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef",
+    b"k" * 184,
+    {"signing": b"s" * 1_732},
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _aws():
+    with moto_aws():
+        yield
+
+
+def typical(account_id, **fields):
+    """A certificate with two domains, as most are."""
+    fields = {"tags": {"team": "web", "env": "production"}, "resource_group": "shop"} | fields
+    return record(account_id=account_id, domains=("example.com", "www.example.com"), **fields)
+
+
+def heavy(certificate):
+    return material(certificate, certificate=PEM, chain=(PEM,), keys=SEALED)
+
+
+def inventory(size):
+    """An account with `size` certificates, one of which has a tag that no other has."""
+    owner = ulid()
+    first = typical(owner, tags={"rare": "yes"})
+    DynamoCertificateStore().add(first, heavy(first), event(owner))
+    (row,) = CertificateRow.query(owner)
+    ids = [f"{number:026}" for number in range(1, size)]
+    places = [f"{first.not_after + timedelta(hours=int(i)):%Y%m%d%H%M%S}#{i}" for i in ids]
+    rows = ({"certificate_id": i, "expiry": place} for i, place in zip(ids, places, strict=True))
+    fill(moto_table(CertificateRow.Meta.table_name), row.serialize(), rows)
+    for term in ("source=upload", "suffix=com"):
+        entry = TermRow(f"{owner}#{term}", places[0], version=1).serialize()
+        fill(moto_table(TermRow.Meta.table_name), entry, ({"position": place} for place in places))
+    return owner
+
+
+def test_the_slim_record_of_a_typical_certificate_is_at_most_a_kilobyte():
+    owner = ulid()
+    made = typical(owner, name="www.example.com-2026-rsa2048", created_by=ulid(), issuer="CN=R11,O=Let's Encrypt,C=US")
+    DynamoCertificateStore().add(made, heavy(made), event(owner))
+    (row,) = CertificateRow.query(owner)
+    assert 600 < item_size(row.serialize()) <= 1024
+
+
+def units(use):
+    with metered() as meter:
+        use()
+    assert "Scan" not in meter.operations
+    return meter.read, meter.write
+
+
+def test_the_life_of_a_certificate_costs_what_the_docstrings_say():
+    store, owner = DynamoCertificateStore(), ulid()
+    first, second = typical(owner, name="one"), typical(owner, name="one")
+    renamed = replace(first, name="two", tags={"team": "ops", "env": "production"}, version=2)
+    retired = replace(renamed, name="three", version=3)
+    second = replace(second, name="two")
+    assert units(lambda: store.add(first, heavy(first), event(owner))) == (0, 32)
+    assert units(lambda: store.get(owner, first.id)) == (1, 0)
+    assert units(lambda: store.material(owner, first.id)) == (2, 0)
+    assert units(lambda: store.by_fingerprint(owner, first.fingerprint)) == (1, 0)
+    assert units(lambda: store.name_taken(owner, "nothing")) == (1, 0)
+    assert units(lambda: store.update(first, renamed, event(owner))) == (0, 12)
+    assert units(lambda: store.replace(renamed, retired, second, heavy(second), event(owner))) == (0, 38)
+    assert units(lambda: store.delete(second, event(owner))) == (2, 32)
+
+
+def test_the_life_of_an_account_costs_what_the_docstrings_say():
+    store, made = DynamoAccountStore(), account(id=ulid())
+    first, second = token(account_id=made.id), token(account_id=made.id)
+    assert units(lambda: store.add(made, first, event(made.id))) == (0, 8)
+    assert units(lambda: store.get(made.id)) == (1, 0)
+    assert units(lambda: store.update(made, replace(made, version=2), event(made.id))) == (0, 4)
+    assert units(lambda: store.add_token(second, event(made.id))) == (0, 6)
+    assert units(lambda: store.token_by_digest(first.digest)) == (1, 0)
+    assert units(lambda: store.tokens(made.id, limit=20, cursor=None)) == (0.5, 0)
+    assert units(lambda: store.revoke_token(made.id, second.id, NOW, event(made.id))) == (0.5, 6)
+    assert units(lambda: store.touch_token(first, NOW)) == (0, 2)
+    assert units(lambda: store.touch_token(replace(first, last_used_at=NOW), NOW + timedelta(minutes=4))) == (0, 0)
+    assert units(lambda: store.page(limit=20, cursor=None)) == (1, 0)
+
+
+def test_the_life_of_a_request_costs_what_the_docstrings_say():
+    store, owner = DynamoCsrStore(), ulid()
+    made = csr(account_id=owner, pem="A" * 1_000, has_private_key=True)
+    assert units(lambda: store.add(made, SEALED, event(owner))) == (0, 16)
+    assert units(lambda: store.get(owner, made.id)) == (1, 0)
+    assert units(lambda: store.keys(owner, made.id)) == (1, 0)
+    assert units(lambda: store.by_public_key(owner, made.public_key_fingerprint)) == (1, 0)
+    assert units(lambda: store.page(owner, limit=20, cursor=None)) == (1, 0)
+    assert units(lambda: store.delete(owner, made.id, event(owner))) == (0, 16)
+
+
+def test_the_audit_trail_and_remembered_answers_cost_what_the_docstrings_say():
+    trail, owner = DynamoAuditStore(), ulid()
+    assert units(lambda: trail.record(event(owner))) == (0, 1)
+    assert units(lambda: trail.page(owner, limit=100, cursor=None)) == (0.5, 0)
+    answers, key = DynamoIdempotencyStore(), ulid()
+    assert units(lambda: answers.begin(key, "digest", NOW)) == (0, 1)
+    assert units(lambda: answers.finish(key, Remembered(201, b"x" * 2_000), NOW)) == (0, 3)
+    assert units(lambda: answers.begin(key, "digest", NOW)) == (1, 3)
+    assert units(lambda: answers.abandon(key)) == (0, 3)
+
+
+@pytest.fixture(scope="module")
+def accounts():
+    with moto_aws():  # tables of their own: moto copies a table whole for every transaction
+        yield {size: inventory(size) for size in (SMALL, MIDDLE, LARGE)}
+
+
+LISTS = {
+    "all": (CertificateFilter(), 20),
+    "one source": (CertificateFilter(source=Source.UPLOAD), 20),
+    "one suffix": (CertificateFilter(domain="*.com"), 20),
+    "one domain": (CertificateFilter(domain="www.example.com"), 1),
+    "a rare tag": (CertificateFilter(tag="rare=yes"), 1),
+    "issued": (CertificateFilter(status=Status.ISSUED), 20),
+    "revoked": (CertificateFilter(status=Status.REVOKED), 0),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_page_costs_the_same_however_large_the_inventory_is(accounts, name):
+    wanted, found = LISTS[name]
+    costs = []
+    for owner in (accounts[SMALL], accounts[LARGE]):
+        with metered() as meter:
+            page = DynamoCertificateStore().page(owner, wanted, now=NOW, limit=20, cursor=None)
+        assert len(page.items) == found
+        assert "Scan" not in meter.operations
+        costs.append((meter.read, meter.operations))
+    assert costs[0] == costs[1]
+    assert costs[0][0] <= 23
+
+
+def test_the_next_page_costs_as_much_as_the_first(accounts):
+    store, cursor, costs = DynamoCertificateStore(), None, []
+    for _ in range(2):
+        with metered() as meter:
+            cursor = store.page(accounts[LARGE], CertificateFilter(), now=NOW, limit=20, cursor=cursor).cursor
+        costs.append(meter.read)
+    assert set(costs) == {5}
+
+
+def test_a_search_for_nothing_ends_after_so_many_rows_and_says_where_to_go_on(accounts):
+    with metered() as meter:
+        page = DynamoCertificateStore().page(
+            accounts[MIDDLE], CertificateFilter(q="nowhere"), now=NOW, limit=20, cursor=None
+        )
+    assert page.items == ()
+    assert page.cursor is not None
+    assert meter.read <= MAX_EVALUATED / 4 + len(meter.operations)
