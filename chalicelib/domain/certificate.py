@@ -42,16 +42,8 @@ _UNREADABLE: Final = (
     InternalError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
-)
-
-#: What the library raises for parts that cannot be read; two of them are no ValueError.
-_MALFORMED: Final = (
-    ValueError,
-    TypeError,
-    OverflowError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
     x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
 )
 
 

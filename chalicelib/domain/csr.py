@@ -288,6 +288,7 @@ class ParsedCsr:
             UnsupportedAlgorithm,
             x509.DuplicateExtension,
             x509.InvalidVersion,
+            x509.UnsupportedGeneralNameType,
         ):
             raise MalformedCsrError(f"{part} cannot be read") from None
 
