@@ -76,6 +76,12 @@ _MAX_SIGNATURE_BYTES: Final = 72
 #: The length in bits is hashed as two bytes (GB/T 32918.2, 5.5).
 _MAX_IDENTITY_BYTES: Final = 0xFFFF // 8
 
+#: What the library raises for a part that it cannot read.
+_UNREADABLE: Final = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
+)
+
 _Read = TypeVar("_Read")
 
 
@@ -499,7 +505,7 @@ def parse_csr(encoded: bytes) -> SigningRequest | None:
         request = x509.load_der_x509_csr(encoded)
         subject, extensions = request.subject, request.extensions
         sans = tuple(e.value for e in extensions if isinstance(e.value, x509.SubjectAlternativeName))
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise Sm2Error("a part of the request cannot be read") from error
     identity = None
     if request.signature_algorithm_oid.dotted_string == SIGNATURE_OID:

@@ -144,6 +144,11 @@ def new_key() -> str:
 
 
 @cache
+def _the_key() -> str:
+    return new_key()
+
+
+@cache
 def key_pem(form: str = "pkcs8") -> str:
     """One and the same SM2 key, in the forms that openssl of several ages writes.
 
@@ -151,9 +156,9 @@ def key_pem(form: str = "pkcs8") -> str:
         form: ``pkcs8``; ``sm2`` and ``sm2-explicit`` (SM2 PRIVATE KEY, openssl 3); ``ec`` and ``ec-explicit`` (EC
             PRIVATE KEY, openssl 1.1); ``ec-parameters`` (the same below EC PARAMETERS); ``pkcs8-explicit``.
     """
+    given = _the_key()
     if form == "pkcs8":
-        return new_key()
-    given = key_pem()
+        return given
     encoding = ("-param_enc", "explicit") if form.endswith("explicit") else ()
     text = openssl("ec", *encoding, given=given)
     if form == "pkcs8-explicit":
