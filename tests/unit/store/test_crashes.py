@@ -1,0 +1,123 @@
+"""Lists are right whatever a crash leaves behind, and a repeat mends it."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.domain.errors import Conflict, NotFound
+from chalicelib.domain.model import CertificateFilter, Source
+from chalicelib.store.audit import DynamoAuditStore
+from chalicelib.store.certificates import DynamoCertificateStore
+from chalicelib.store.tables import TABLES, connection
+from tests.support.authority import NOW
+from tests.support.capacity import moto_table
+from tests.support.fakes import MemoryCertificateStore
+from tests.support.records import event, material, record, ulid
+from tests.support.tables import moto_aws
+
+
+class CrashError(BaseException):
+    """The function is killed."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _aws():
+    with moto_aws():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _emptied(_aws):
+    """Moto copies whole tables for a transaction, so they are kept small."""
+    for model in TABLES:
+        moto_table(model.Meta.table_name).items.clear()
+
+
+@contextmanager
+def killed_at(request_number):
+    """Die instead of sending request number so-and-so."""
+    numbers = itertools.count()
+
+    def die(**_):
+        if next(numbers) == request_number:
+            raise CrashError
+
+    events = connection().client.meta.events
+    events.register_first("before-call.dynamodb", die)
+    try:
+        yield
+    finally:
+        events.unregister("before-call.dynamodb", die)
+
+
+FILTERS = [
+    CertificateFilter(),
+    *(CertificateFilter(domain=d) for d in ("one.example.com", "*.example.com", "new.example.com", "*.com")),
+    *(CertificateFilter(tag=t) for t in ("team", "team=web", "team=ops", "new", "other")),
+    *(CertificateFilter(resource_group=g) for g in ("shop", "desk")),
+    CertificateFilter(source=Source.UPLOAD),
+]
+
+
+def listed(store, owner, wanted):
+    return [c.id for c in store.page(owner, wanted, now=NOW, limit=20, cursor=None).items]
+
+
+def as_it_should_be(store, owner):
+    """A store that holds the same records, and has no index that could be wrong."""
+    reference = MemoryCertificateStore()
+    for certificate in store.page(owner, CertificateFilter(), now=NOW, limit=20, cursor=None).items:
+        reference.add(certificate, store.material(owner, certificate.id), event(owner))
+    return reference
+
+
+def change(owner, held):
+    return replace(held, name="changed", tags={"team": "ops", "new": "1"}, resource_group="desk", version=2)
+
+
+def add(store, owner, held):
+    new = record(id="new", account_id=owner, domains=("new.example.com",), tags={"new": "1"}, fingerprint="n" * 64)
+    store.add(new, material(new), event(owner))
+
+
+def update(store, owner, held):
+    store.update(held, change(owner, held), event(owner))
+
+
+def renew(store, owner, held):
+    new = record(id="new", account_id=owner, name=held.name, domains=("new.example.com",), fingerprint="n" * 64)
+    store.replace(held, replace(held, name="retired", version=2), new, material(new), event(owner))
+
+
+def delete(store, owner, held):
+    store.delete(held, event(owner))
+
+
+@pytest.mark.parametrize("write", [add, update, renew, delete])
+@pytest.mark.parametrize("request_number", range(8))
+def test_lists_tell_the_truth_after_a_crash_and_a_repeat_ends_the_same(write, request_number):
+    store, owner = DynamoCertificateStore(), ulid()
+    held = record(
+        id="held", account_id=owner, domains=("one.example.com",), tags={"team": "web"}, resource_group="shop"
+    )
+    store.add(held, material(held), event(owner))
+    try:
+        with killed_at(request_number):
+            write(store, owner, held)
+    except CrashError:
+        before = len(DynamoAuditStore().page(owner, limit=20, cursor=None).items)
+        reference = as_it_should_be(store, owner)
+        for wanted in FILTERS:
+            assert listed(store, owner, wanted) == listed(reference, owner, wanted), wanted
+        try:
+            write(store, owner, held)
+        except (Conflict, NotFound):
+            assert before == 2  # the write itself had been carried out
+    assert len(DynamoAuditStore().page(owner, limit=20, cursor=None).items) == 2
+    reference = as_it_should_be(store, owner)
+    for wanted in FILTERS:
+        assert listed(store, owner, wanted) == listed(reference, owner, wanted), wanted
