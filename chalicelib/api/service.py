@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from chalicelib.api import types
 from chalicelib.api.routes import PUBLIC, Call, Reply, Routes
 
@@ -14,7 +16,7 @@ def healthz(call: Call[types.EmptyQuery, None]) -> types.HealthView:
     return types.HealthView(status="ok", stage=call.services.settings.stage)
 
 
-@routes.add("GET", "/v1/openapi.json", roles=PUBLIC, answer=dict[str, object])
+@routes.add("GET", "/v1/openapi.json", roles=PUBLIC, answer=dict[str, Any])
 def openapi(call: Call[types.EmptyQuery, None]) -> Reply:
     """Describe every route, as OpenAPI 3.1."""
     from chalicelib.api import openapi as document  # noqa: PLC0415 - it reads all resources, this one included

@@ -67,6 +67,7 @@ class Stack:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(timeout=30)
+            self.process.stdout.close()
 
     def kill(self) -> None:
         """`kill -9` of everything at once."""
@@ -74,6 +75,13 @@ class Stack:
         os.killpg(self.process.pid, signal.SIGKILL)
         os.killpg(emulator, signal.SIGKILL)
         self.process.wait()
+        self.process.stdout.close()
+
+    def kill_launcher(self) -> None:
+        """`kill -9` of the launcher alone: the emulator is left over."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
 
     @property
     def url(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import time
 
@@ -77,8 +76,7 @@ def test_settings_that_make_no_sense_are_one_clear_line(own, environment, said):
 
 def test_an_emulator_left_over_from_a_killed_launcher_is_replaced(own):
     own.start()
-    own.process.send_signal(signal.SIGKILL)
-    own.process.wait()
+    own.kill_launcher()
     own.start()
     with own.client() as api:
         assert api.get("/v1/me").status_code == 200

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs12
 
 from tests.support.authority import Authority
 
@@ -40,8 +40,8 @@ def test_the_service_says_that_it_is_up_without_a_token(stack):
 
 def test_a_certificate_made_with_openssl_is_uploaded_and_listed_with_its_findings(api, tmp_path):
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90", "-subj", "/CN=newcomer.example.com"]
-        + ["-addext", "subjectAltName=DNS:newcomer.example.com", "-keyout", "key.pem", "-out", "cert.pem"],
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN=newcomer.example.com "
+        "-addext subjectAltName=DNS:newcomer.example.com -keyout key.pem -out cert.pem".split(),
         cwd=tmp_path,
         check=True,
         capture_output=True,
@@ -142,7 +142,6 @@ def test_a_certificate_finds_the_key_of_its_csr(api):
         [x509.Extension(e.oid, e.critical, e.value) for e in request.extensions],
     )
     issued = builder.sign(middle.key, x509.load_pem_x509_certificate(middle.pem.encode()).signature_hash_algorithm)
-    from cryptography.hazmat.primitives.serialization import Encoding
 
     pem = issued.public_bytes(Encoding.PEM).decode()
     answer = api.post("/v1/certificates", json={"certificate": pem, "chain": middle.pem})
