@@ -4,8 +4,8 @@ Jacobian coordinates: (X, Y, Z) stands for the point (X/Z², Y/Z³), and Z = 0 f
 dbl-2001-b and madd of the Explicit-Formulas Database, for a = -3; equal and opposite points are told apart.
 
 Multiples are read from combs (Lim and Lee, 1994): with the sums of a few widely spaced powers of a point at hand, 256
-doublings become 52, or 32 for the base point. Making the comb of a new point costs no more than one multiplication does
-without, and those of the last points are kept: a few authorities sign nearly all that is checked.
+doublings become 52, or 32 for the base point. Making the comb of a new point costs about as much as one multiplication
+does without, and those of the last points are kept: a few authorities sign nearly all that is checked.
 
 Integers of Python do not take constant time, and neither does this module: see `secret_multiple`.
 """
@@ -135,11 +135,12 @@ def _double(point: _Jacobian) -> _Jacobian:
 def _add(point: _Jacobian, added: Point, blind: int = 1) -> _Jacobian:
     """The sum; `blind` becomes its Z when `point` is at infinity."""
     x, y, z = point
-    square = (z or blind) * (z or blind) % P
-    moved_x, moved_y = added[0] * square % P, added[1] * square * (z or blind) % P
     if not z:
-        return moved_x, moved_y, blind
-    h, r = (moved_x - x) % P, moved_y - y
+        square = blind * blind % P
+        return added[0] * square % P, added[1] * (square * blind % P) % P, blind
+    square = z * z % P
+    h = added[0] * square % P - x
+    r = added[1] * (square * z % P) % P - y
     if not h:
         return _INFINITY if r else _double(point)
     squared_h = h * h % P
