@@ -61,6 +61,7 @@ class CertificateStore(Protocol):
 
         Raises:
             Conflict: `DuplicateCertificate` (the message and `existing_id` name the holder), or `NameTaken`.
+            TooLarge: more text than can be kept (400 KB); so for `update` and `replace`.
         """
         ...
 

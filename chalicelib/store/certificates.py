@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final
 
-from chalicelib.domain.errors import Conflict, DuplicateCertificate, NameTaken, NotFound
+from chalicelib.domain.errors import Conflict, DuplicateCertificate, NameTaken, NotFound, TooLarge
 from chalicelib.domain.model import AuditEvent, Certificate, CertificateFilter, Material, Page, Source, Status
 from chalicelib.domain.status import RENEWAL_WINDOW, status_at
 from chalicelib.store.audit import audit_row
 from chalicelib.store.cursors import decode_cursor, encode_cursor
 from chalicelib.store.materials import material_of, material_row
-from chalicelib.store.tables import CertificateRow, MaterialRow, UniqueRow, read
+from chalicelib.store.tables import CertificateRow, MaterialRow, RowT, UniqueRow, fits_item, read
 from chalicelib.store.terms import (
     add_terms,
     changing_terms,
@@ -45,9 +45,9 @@ class DynamoCertificateStore:
     def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
         """Store a new certificate.
 
-        Write units: one for each index entry (about three for two domains), then in the transaction two each for
-        slim row (and as much for the local index), claims, audit event, and each begun KB of material: about 26 for
-        an RSA certificate with one intermediate.
+        Write units: one for each index entry (a domain and its parents are about four), then in the transaction
+        two each for slim row, its entry in the local index, both claims and audit event, and for each begun KB of
+        material: 32 for an RSA certificate with two domains, one intermediate and two tags.
         """
         terms = domain_terms(material.domains) | changing_terms(certificate)
         writes = _first_writes(certificate, material)
@@ -99,9 +99,9 @@ class DynamoCertificateStore:
     ) -> Page[Certificate]:
         """Certificates, soonest expiry first.
 
-        Read units: by the expiry index, one for each 4 KB of the `limit` + 1 slim rows (6 for 20); by a term,
-        one for each row and one for each 60 index entries. At most `MAX_EVALUATED` rows are looked at, whatever
-        the inventory's size.
+        Read units: by the expiry index, one for each 4 KB of the `limit` + 1 slim rows (5 for 20); by a term,
+        one for each row and one for each 50 index entries (22 for 20). At most `MAX_EVALUATED` rows are looked at,
+        whatever the inventory's size.
         """
         scope = f"certificates#{account_id}#{_digest(wanted)}"
         walk = _Walk(account_id, wanted, now, after=decode_cursor(scope, cursor))
@@ -109,15 +109,15 @@ class DynamoCertificateStore:
         return Page(tuple(items), None if rest is None else encode_cursor(scope, rest))
 
     def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
-        """Replace `old` by `new`: as many units as `add` without material, plus one for each changed term."""
+        """Replace `old` by `new`: 6 write units, 4 more for a new name, and one for each entry that comes or goes."""
         gone, come = changing_terms(old) - changing_terms(new), changing_terms(new) - changing_terms(old)
-        add_terms(new, come)
         writes = Writes()
-        writes.put(_row(new), CertificateRow.version == old.version, "version")
+        writes.put(_sound(_row(new)), CertificateRow.version == old.version, "version")
         writes.put(audit_row(audit))
         if new.name != old.name:
             writes.put(_name_claim(new), UniqueRow.claim.does_not_exist(), "name")
             writes.delete(_name_claim(old), UniqueRow.certificate_id == old.id, "version")
+        add_terms(new, come)
         try:
             writes.commit()
         except ConditionFailedError as failed:
@@ -173,9 +173,16 @@ def _first_writes(certificate: Certificate, material: Material) -> Writes:
     """What every new certificate is: a record, its material, and the claim on its fingerprint."""
     writes = Writes()
     writes.put(_fingerprint_claim(certificate), UniqueRow.claim.does_not_exist(), "fingerprint")
-    writes.put(_row(certificate), CertificateRow.certificate_id.does_not_exist(), "id")
-    writes.put(material_row(certificate.account_id, certificate.id, material))
+    writes.put(_sound(_row(certificate)), CertificateRow.certificate_id.does_not_exist(), "id")
+    writes.put(_sound(material_row(certificate.account_id, certificate.id, material)))
     return writes
+
+
+def _sound(row: RowT) -> RowT:
+    """The row, if DynamoDB can hold it. Raises: TooLarge."""
+    if not fits_item(row):
+        raise TooLarge("RequestTooLarge", "The certificate with its chain is larger than what can be kept.")
+    return row
 
 
 @dataclass(slots=True)

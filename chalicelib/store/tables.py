@@ -28,6 +28,8 @@ RowT = TypeVar("RowT", bound=Model)
 
 #: Longest sort key that DynamoDB takes, in bytes; no key of ours comes near.
 MAX_KEY: Final = 1024
+#: Largest item that DynamoDB takes, in bytes.
+MAX_ITEM: Final = 409_600
 
 
 def _texts(*, null: bool = False) -> ListAttribute[Any]:
@@ -304,6 +306,21 @@ def fits_key(text: str) -> bool:
         return 0 < len(text.encode()) <= MAX_KEY
     except UnicodeEncodeError:
         return False
+
+
+def fits_item(row: Model) -> bool:
+    """Whether a row is small enough to be kept; by an estimate that is a little too high."""
+    return _weight(row.serialize()) <= MAX_ITEM
+
+
+def _weight(value: object) -> int:
+    if isinstance(value, dict):
+        return sum(_weight(name) + _weight(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return sum(_weight(inner) for inner in value)
+    if isinstance(value, str):
+        return len(value.encode())
+    return len(value) if isinstance(value, bytes) else 1
 
 
 @contextmanager

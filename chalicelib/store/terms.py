@@ -106,7 +106,7 @@ def remove_terms(certificate: Certificate, terms: Iterable[str]) -> None:
 
 
 def find(account_id: str, term: str, low: str, high: str, limit: int) -> Sequence[TermRow]:
-    """Entries of a term between two positions, in order: half a read unit per 4 KB, about 30 entries."""
+    """Entries of a term between two positions, in order: 1 read unit per 4 KB, about 50 entries."""
     return list(
         TermRow.query(
             _partition(account_id, term),

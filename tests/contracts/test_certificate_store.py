@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from chalicelib.domain.errors import Conflict, DuplicateCertificate, InvalidRequest, NameTaken, NotFound
+from chalicelib.domain.errors import Conflict, DuplicateCertificate, InvalidRequest, NameTaken, NotFound, TooLarge
 from chalicelib.domain.model import CertificateFilter, SealedKeys, Source, Status
 from chalicelib.store.audit import DynamoAuditStore
 from chalicelib.store.certificates import DynamoCertificateStore
@@ -365,3 +365,16 @@ def test_names_that_are_no_domains_are_kept_and_harm_no_list(held):
 def test_a_domain_that_makes_no_sense_is_asked_for_in_vain(held, domain):
     held.add()
     assert held.ids(domain=domain) == []
+
+
+def test_what_is_too_large_to_be_kept_is_refused_and_leaves_nothing(held):
+    made = record(account_id=held.account)
+    heavy = material(made, certificate="A" * 250_000, chain=("B" * 200_000,))
+    with pytest.raises(TooLarge):
+        held.store.add(made, heavy, event(held.account))
+    old = held.add()
+    with pytest.raises(TooLarge):
+        held.store.replace(old, replace(old, name="x", version=2), made, heavy, event(held.account))
+    assert held.ids() == [old.id]
+    assert held.events() == 1
+    held.store.add(made, material(made, certificate="A" * 250_000), event(held.account))

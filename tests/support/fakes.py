@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from chalicelib.domain.errors import Conflict, DuplicateCertificate, InvalidRequest, NameTaken, NotFound
+from chalicelib.domain.errors import Conflict, DuplicateCertificate, InvalidRequest, NameTaken, NotFound, TooLarge
 from chalicelib.domain.model import (
     Account,
     AuditEvent,
@@ -73,6 +73,7 @@ class MemoryCertificateStore:
 
     def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
         with self._lock:
+            _refuse_giant(certificate, material)
             self._refuse_duplicate(certificate)
             if self.name_taken(certificate.account_id, certificate.name):
                 raise NameTaken(certificate.name)
@@ -118,6 +119,7 @@ class MemoryCertificateStore:
         self, old: Certificate, retired: Certificate, new: Certificate, material: Material, audit: AuditEvent
     ) -> None:
         with self._lock:
+            _refuse_giant(new, material)
             self._refuse_duplicate(new)
             self._unchanged(old)
             if self.name_taken(retired.account_id, retired.name):
@@ -392,6 +394,11 @@ class MemoryDropBox:
             versions = self._versions.get(item.key, [])
             index = next((i for i, (kept, _) in enumerate(versions) if _same(kept, item)), -1)
             del versions[: index + 1]
+
+
+def _refuse_giant(*values: object) -> None:
+    if any(len(repr(value)) > 409_600 for value in values):
+        raise TooLarge("RequestTooLarge", "More than can be kept.")
 
 
 def _same(one: DroppedObject, other: DroppedObject) -> bool:
