@@ -10,7 +10,7 @@ from typing import Final, NoReturn, TypeVar
 from chalicelib.domain import ber, der, jks, keys, pbe, pem, pkcs12
 from chalicelib.domain.ber import BerError, Node
 from chalicelib.domain.certificate import MalformedCertificateError, ParsedCertificate, printable
-from chalicelib.domain.chain import build_chain
+from chalicelib.domain.chain import MAX_DEPTH, build_chain
 from chalicelib.domain.csr import MalformedCsrError, ParsedCsr
 from chalicelib.domain.der import Kind
 from chalicelib.domain.errors import CertificateRefused, InvalidRequest, Unprocessable
@@ -301,5 +301,16 @@ def _in_order(
     prints = [k.public_fingerprint for k in held]
     leaves = [c for p in prints for c in certificates if c.public_key.fingerprint == p]
     leaves += [c for c in certificates if not c.is_ca and c not in leaves]
-    paths = (build_chain(leaf, certificates, leaf.not_before).path for leaf in leaves)
-    return tuple(dict.fromkeys(chained(*paths, certificates)))
+    return tuple(dict.fromkeys(chained(*(_path(leaf, certificates) for leaf in leaves), certificates)))
+
+
+def _path(leaf: ParsedCertificate, certificates: Sequence[ParsedCertificate]) -> list[ParsedCertificate]:
+    """A leaf and its issuers by their names: an order to write in, not a chain that holds."""
+    path = [leaf]
+    while len(path) < MAX_DEPTH and not path[-1].is_self_issued:
+        end = path[-1]
+        issuers = [c for c in certificates if c not in path and end.issued_by_name(c)]
+        if not issuers:
+            break
+        path.append(min(issuers, key=lambda c: c.subject_key_id != end.authority_key_id))
+    return path

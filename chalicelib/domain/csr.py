@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Final, cast
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -285,6 +285,7 @@ class ParsedCsr:
             ValueError,
             TypeError,
             OverflowError,
+            InternalError,
             UnsupportedAlgorithm,
             x509.DuplicateExtension,
             x509.InvalidVersion,

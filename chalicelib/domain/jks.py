@@ -79,7 +79,7 @@ def _load(data: bytes, passphrase: str) -> Any:  # noqa: ANN401 - pyjks has no t
         return Store.loads(data, passphrase, try_decrypt_keys=False)
     except (jks.KeystoreSignatureException, UnicodeEncodeError):
         raise pbe.incorrect() from None
-    except (jks.util.KeystoreException, ValueError, struct.error):
+    except (jks.KeystoreException, ValueError, struct.error):
         raise JksError("the entries cannot be read") from None
 
 
@@ -102,7 +102,7 @@ def _key_of(entry: Any, passphrase: str, budget: Budget) -> bytes:  # noqa: ANN4
     try:
         algorithm = ber.read(encrypted).expect(der.SEQUENCE).child(0, der.SEQUENCE)
         if algorithm.child(0).oid() == _JCE:
-            budget.spend(algorithm.child(1, der.SEQUENCE).child(1).integer())
+            budget.spend(algorithm.child(1, der.SEQUENCE).child(1).integer(), 2)
             if not passphrase.isascii():
                 # Java takes nothing else for this scheme, so the key was not written under it.
                 raise pbe.incorrect()
@@ -113,7 +113,7 @@ def _key_of(entry: Any, passphrase: str, budget: Budget) -> bytes:  # noqa: ANN4
             "The passphrase opens the keystore, and not the private key in it.",
             "Give the key the passphrase of the store with `keytool -keypasswd`, and convert again.",
         ) from None
-    except (jks.util.KeystoreException, PyAsn1Error, ValueError, IndexError, TypeError) as error:
+    except (jks.KeystoreException, PyAsn1Error, ValueError, IndexError, TypeError) as error:
         raise JksError(f"a private key cannot be read ({type(error).__name__})") from None
     pkcs8: bytes = entry.pkey_pkcs8
     return pkcs8

@@ -121,9 +121,9 @@ def _verify(mac: Node, content: bytes, passphrase: str, budget: Budget) -> None:
         name = pbe.digest_name(algorithm)
         salt = mac.child(1, der.OCTET_STRING).octets()
         count = mac.child(2).integer() if len(mac.children) > 2 else 1
-        budget.spend(count)
         size = hmac.new(b"", digestmod=name).digest_size
         secrets = pbe.pkcs12_secrets(passphrase)
+        budget.spend(count, len(secrets))
         digests = [(pbe.pkcs12_key(name, pbe.MAC, secret, salt, count, length=size), name) for secret in secrets]
     if not any(hmac.compare_digest(hmac.digest(key, content, name), wanted) for key, name in digests):
         raise pbe.incorrect()

@@ -360,6 +360,7 @@ def test_a_secret_key_in_a_keystore_is_refused_with_words(folder: Folder):
     assert "secret" in refused.message
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # what the library has to say about damaged certificates
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_damaged_file_is_refused_or_read_and_nothing_else(data):
