@@ -35,10 +35,10 @@ def upload_validate(event: dict[str, Any], context: Any) -> dict[str, Any]:  # n
 @app.on_sqs_message(queue="certhaven-drop", name="drop", batch_size=5)
 def drop(event: SQSEvent) -> dict[str, Any]:
     """Take in dropped files."""
-    return events.drop(wiring.services(), event.to_dict(), event.context.aws_request_id)
+    return events.drop(wiring.services(), event.to_dict(), events.request_id_of(event))
 
 
 @app.schedule(Rate(1, unit=Rate.HOURS), name="drop-sweep")
 def drop_sweep(event: CloudWatchEvent) -> dict[str, int]:
     """Take up what events failed to bring, and report half pairs whose day is over."""
-    return events.drop_sweep(wiring.services(), event.context.aws_request_id)
+    return events.drop_sweep(wiring.services(), events.request_id_of(event))

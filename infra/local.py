@@ -195,7 +195,7 @@ def _complete_api(api_id: str, package: Package) -> None:
     gateway = boto3.client("apigateway")
     types = [kind.replace("/", "~1") for kind in body["x-amazon-apigateway-binary-media-types"]]
     patch = [{"op": "add", "path": f"/binaryMediaTypes/{kind}"} for kind in types]
-    gateway.update_rest_api(restApiId=api_id, patchOperations=patch)  # type: ignore[arg-type]  # literals of "op"
+    gateway.update_rest_api(restApiId=api_id, patchOperations=patch)
     for kind, answer in body["x-amazon-apigateway-gateway-responses"].items():
         gateway.put_gateway_response(
             restApiId=api_id,

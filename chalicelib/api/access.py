@@ -24,8 +24,7 @@ routes = Routes("access")
 @routes.add("GET", "/v1/me", roles=ANYONE_SIGNED_IN, answer=types.MeView)
 def me(call: Call[types.EmptyQuery, None]) -> types.MeView:
     """Say whose token this is, and what it may do."""
-    account = call.services.access.account(call.caller)
-    return types.MeView(account=views.account_view(account), role=call.caller.role.label, token_id=call.caller.token_id)
+    return views.me_view(call.services.access.account(call.caller), call.caller)
 
 
 @routes.add(

@@ -16,7 +16,7 @@ def authorise_request(services: Services, request: AuthRequest) -> AuthResponse:
     """
     found = services.access.authenticate(request.token)
     if found.token is None:
-        return AuthResponse(routes=["*"], principal_id="unknown", context={"problem": found.problem})
+        return AuthResponse(routes=["*"], principal_id="unknown", context={"problem": found.problem or "TokenInvalid"})
     context = {
         "account_id": found.token.account_id,
         "role": found.token.role.label,

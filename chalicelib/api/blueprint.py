@@ -48,7 +48,7 @@ HEADERS: Final = {
 }
 
 
-class ApiBlueprint(Blueprint):  # type: ignore[misc]  # Chalice ships no types
+class ApiBlueprint(Blueprint):
     """Registers routes and stands between them and Chalice."""
 
     def __init__(self, services: Callable[[], Services], authorizer: object) -> None:

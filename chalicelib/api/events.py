@@ -42,6 +42,11 @@ def upload_validate(services: Services, event: dict[str, Any], request_id: str) 
     return answer
 
 
+def request_id_of(event: Any) -> str:  # noqa: ANN401 - Chalice's events share no type
+    """The id of the invocation that an event came with."""
+    return str(getattr(event.context, "aws_request_id", ""))
+
+
 def drop(services: Services, event: dict[str, Any], request_id: str) -> dict[str, Any]:
     """Take in what queue messages tell of.
 
@@ -62,5 +67,5 @@ def drop(services: Services, event: dict[str, Any], request_id: str) -> dict[str
 def drop_sweep(services: Services, request_id: str) -> dict[str, int]:
     """Take up overdue objects; answers how many groups came to each outcome."""
     counts = services.drop.sweep(request_id)
-    services.log.info("drop-sweep", request_id=request_id, **counts)
+    services.log.info("drop-sweep", counts=counts, request_id=request_id)
     return counts

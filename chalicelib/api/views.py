@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
+from typing import Any
 
 from chalicelib.api import types
 from chalicelib.domain import pem
 from chalicelib.domain.certificate import ParsedCertificate
 from chalicelib.domain.findings import CODES, Finding
 from chalicelib.domain.formats import Conversion
-from chalicelib.domain.model import Account, AuditEvent, Certificate, Csr, Material, Token
+from chalicelib.domain.model import Account, AuditEvent, Caller, Certificate, Csr, Material, Token
 from chalicelib.domain.status import days_left, status_at, status_between
 from chalicelib.domain.validation import Verdict
 
@@ -49,7 +50,7 @@ def certificate_view(certificate: Certificate, now: datetime) -> types.Certifica
     return types.CertificateView(**_common(certificate, now))
 
 
-def _common(certificate: Certificate, now: datetime) -> dict[str, object]:
+def _common(certificate: Certificate, now: datetime) -> dict[str, Any]:
     return {
         "id": certificate.id,
         "name": certificate.name,
@@ -166,8 +167,8 @@ def conversion_answer(made: Conversion) -> types.ConversionAnswer:
     )
 
 
-def _account_fields(account: Account) -> dict[str, object]:
-    entity = account.entity
+def _account_fields(account: Account) -> dict[str, Any]:
+    entity: Any = account.entity
     return {
         "id": account.id,
         "name": account.name,
@@ -182,12 +183,18 @@ def account_view(account: Account) -> types.AccountView:
     return types.AccountView(**_account_fields(account))
 
 
+def me_view(account: Account, caller: Caller) -> types.MeView:
+    """Who a caller is."""
+    role: Any = caller.role.label
+    return types.MeView(account=account_view(account), role=role, token_id=caller.token_id)
+
+
 def new_account_view(account: Account, token: str) -> types.NewAccountView:
     """A new account with its first token."""
     return types.NewAccountView(**_account_fields(account), token=token)
 
 
-def _token_fields(token: Token) -> dict[str, object]:
+def _token_fields(token: Token) -> dict[str, Any]:
     return {
         "id": token.id,
         "name": token.name,

@@ -18,6 +18,8 @@ TOKEN_PREFIX = "cht_"  # noqa: S105 - the mark of a token, not a token
 #: The platform's own account: operator tokens belong to it, certificates never.
 PLATFORM_ACCOUNT_ID = "0" * 16
 FIRST_TOKEN_LIFETIME = timedelta(days=365)
+#: How often a random account id that is taken already is drawn anew.
+ID_ATTEMPTS = 2
 
 
 def mint_token() -> str:
@@ -152,13 +154,13 @@ class Access:
 
     def create_account(self, caller: Caller, name: str, site: Site, entity: Entity) -> tuple[Account, str]:
         """A new account with its first token, an admin's, shown this once."""
-        for _ in range(3):
-            account = Account(self._account_ids(), name, site, entity, self._clock())
+        account = Account(self._account_ids(), name, site, entity, self._clock())
+        for _ in range(ID_ATTEMPTS):
             try:
                 return account, self._add_account(caller, account, Role.ADMIN)
-            except Conflict as taken:
-                error = taken
-        raise error
+            except Conflict:
+                account = replace(account, id=self._account_ids())
+        return account, self._add_account(caller, account, Role.ADMIN)
 
     def create_platform(self, caller: Caller) -> str:
         """The platform's own account with a first operator token; for setting the service up.

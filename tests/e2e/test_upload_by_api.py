@@ -39,13 +39,10 @@ def test_the_service_says_that_it_is_up_without_a_token(stack):
 
 
 def test_a_certificate_made_with_openssl_is_uploaded_and_listed_with_its_findings(api, tmp_path):
-    subprocess.run(
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN=newcomer.example.com "
-        "-addext subjectAltName=DNS:newcomer.example.com -keyout key.pem -out cert.pem".split(),
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90"]
+    command += ["-subj", "/CN=newcomer.example.com", "-addext", "subjectAltName=DNS:newcomer.example.com"]
+    command += ["-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     body = {"certificate": (tmp_path / "cert.pem").read_text(), "private_key": (tmp_path / "key.pem").read_text()}
     answer = api.post("/v1/certificates", json=body)
     assert answer.status_code == 201, answer.text
