@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class S3DropBox:
-    """Implements `chalicelib.ports.DropBox` on a bucket with versioning."""
+    """Implements `chalicelib.ports.DropBox` on a bucket with versioning.
+
+    Needs `s3:ListBucket` beside `s3:ListBucketVersions`: without it, S3 says that what is gone is forbidden.
+    """
 
     def __init__(self, client: S3Client, bucket: str) -> None:
         self._client = client
@@ -44,7 +47,8 @@ class S3DropBox:
         source: Any = {"Bucket": self._bucket, "Key": item.key, "VersionId": item.version}
         try:
             # Not copy_object, which ends at 5 GB: a huge file would fail for ever.
-            self._client.copy(CopySource=source, Bucket=self._bucket, Key=key)
+            # Tags stay behind, since reading them would need rights of its own.
+            self._client.copy(source, self._bucket, key, ExtraArgs={"TaggingDirective": "REPLACE"})
         except self._client.exceptions.ClientError as error:
             _raise_unless_gone(error)
             return
