@@ -194,7 +194,7 @@ def decode_point(octets: bytes) -> Point:
     """
     form, x, y = octets[:1], int.from_bytes(octets[1:33], "big"), int.from_bytes(octets[33:], "big")
     point: Point | None = None
-    if len(octets) == 33 and form in {b"\2", b"\3"} and x < P:
+    if len(octets) == 33 and form in {b"\2", b"\3"}:
         point = solve(x, odd=form == b"\3")
     elif len(octets) == 65 and (form == b"\4" or form == bytes((6 | y & 1,))):
         point = (x, y)

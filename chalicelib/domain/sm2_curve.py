@@ -60,12 +60,10 @@ def on_curve(point: Point) -> bool:
 
 
 def solve(x: int, *, odd: bool) -> Point | None:
-    """The point with this x, below P, and an odd or even y; ``None`` when there is none."""
-    square = ((x * x + A) * x + B) % P
-    y = pow(square, (P + 1) // 4, P)
-    if y * y % P != square:
-        return None
-    return x, y if y & 1 == odd else P - y
+    """The point with this x and an odd or even y; ``None`` when there is none."""
+    y = pow(((x * x + A) * x + B) % P, (P + 1) // 4, P)
+    point = x, y if y & 1 == odd else P - y
+    return point if on_curve(point) else None
 
 
 def secret_multiple(scalar: int) -> Point:

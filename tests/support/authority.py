@@ -79,9 +79,7 @@ class Issued:
             "traditional": serialization.PrivateFormat.TraditionalOpenSSL,
             "openssh": serialization.PrivateFormat.OpenSSH,
         }
-        protection = (
-            serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
-        )
+        protection = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
         return self.key.private_bytes(serialization.Encoding.PEM, forms[form], protection).decode()
 
 

@@ -384,16 +384,27 @@ def test_a_key_whose_inner_curve_contradicts_the_outer_is_refused():
         sm2.load_private_key("PRIVATE KEY", pkcs8(inner, algorithm()))
 
 
+def test_a_key_whose_inner_curve_contradicts_the_outer_is_refused_even_without_a_point():
+    prime256v1 = asn1.encode_der(x509.ObjectIdentifier("1.2.840.10045.3.1.7"))
+    with pytest.raises(sm2.Sm2Error):
+        sm2.load_private_key("PRIVATE KEY", pkcs8(sec1(5, prime256v1), algorithm()))
+
+
 def test_a_key_with_garbage_inside_is_refused():
     with pytest.raises(sm2.Sm2Error):
         sm2.load_private_key("PRIVATE KEY", pkcs8(b"garbage", algorithm()))
 
 
 def test_a_key_of_absurd_size_is_not_read():
-    padded = sec1(sm2_key().scalar).ljust(10_000, b"\0")
-    assert sm2.load_private_key("EC PRIVATE KEY", padded) is None
+    def padded(size: int) -> bytes:
+        attributes = der.encode(der.CONTEXT_0, der.encode(der.OCTET_STRING, bytes(size)))
+        parts = (asn1.encode_der(0), algorithm(), der.encode(der.OCTET_STRING, sec1(5)), attributes)
+        return der.encode(der.SEQUENCE, *parts)
+
+    assert sm2.load_private_key("PRIVATE KEY", padded(1000)) == 5
+    assert sm2.load_private_key("PRIVATE KEY", padded(5000)) is None
     with pytest.raises(sm2.Sm2Error):
-        sm2.load_private_key("SM2 PRIVATE KEY", padded)
+        sm2.load_private_key("SM2 PRIVATE KEY", padded(5000))
 
 
 @given(st.sampled_from(["pkcs8", "pkcs8-explicit", "ec", "ec-explicit", "sm2"]), st.data())
