@@ -9,12 +9,9 @@ from chalice.app import AuthRequest, AuthResponse, Chalice, CloudWatchEvent, Rat
 from chalicelib import wiring
 from chalicelib.api import events
 from chalicelib.api.authoriser import authorise_request
-from chalicelib.api.blueprint import BINARY_TYPES, accept_anything
-from chalicelib.api.resources import blueprint
+from chalicelib.api.resources import serve
 
 app = Chalice("certhaven")
-app.api.binary_types = BINARY_TYPES
-app.register_middleware(accept_anything, "http")
 
 
 @app.authorizer(ttl_seconds=0)
@@ -23,7 +20,7 @@ def authorise(request: AuthRequest) -> AuthResponse:
     return authorise_request(wiring.services(), request)
 
 
-app.register_blueprint(blueprint(wiring.services, authorise))
+serve(app, wiring.services, authorise)
 
 
 @app.lambda_function(name="upload-validate")

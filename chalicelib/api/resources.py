@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from chalice.app import Chalice
+
 from chalicelib.api import access, certificates, csrs, service
-from chalicelib.api.blueprint import ApiBlueprint
+from chalicelib.api.blueprint import BINARY_TYPES, ApiBlueprint, accept_anything
 from chalicelib.api.routes import Routes
 from chalicelib.wiring import Services
 
 RESOURCES: tuple[Routes, ...] = (service.routes, certificates.routes, csrs.routes, access.routes)
 
 
-def blueprint(services: Callable[[], Services], authorizer: object) -> ApiBlueprint:
-    """The blueprint with every route of the service; see `ApiBlueprint` for the arguments."""
+def serve(app: Chalice, services: Callable[[], Services], authorizer: object) -> None:
+    """Have `app` answer every route of the service; see `ApiBlueprint` for the other arguments."""
+    app.api.binary_types = BINARY_TYPES
+    app.register_middleware(accept_anything, "http")
     made = ApiBlueprint(services, authorizer)
     for routes in RESOURCES:
         made.include(routes)
-    return made
+    app.register_blueprint(made)
