@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 SCT_LIST_OID: Final = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
 #: Reserved policy identifiers of the CA/Browser Forum (Baseline Requirements, 7.1.6.1) begin so.
 CABF_POLICY_PREFIX: Final = "2.23.140.1.2."
-#: Signatures by the hash named in the certificate; SM2 has its own OID (GM/T 0006).
-SM2_SIGNATURE_OID: Final = "1.2.156.10197.1.501"
 #: Hashes so broken that the libraries no longer check signatures by them; policy refuses them.
 BROKEN_HASHES: Final = frozenset({"md2", "md4", "md5"})
 #: Curves by the names people know.
@@ -314,7 +312,7 @@ class ParsedCertificate:
     @lazy
     def signature_hash(self) -> str:
         """Name of the signature's hash (``sha256``, ``sm3``); empty where the algorithm has none of its own."""
-        if self.signature_oid == SM2_SIGNATURE_OID:
+        if self.signature_oid == sm2.SIGNATURE_OID:
             return "sm3"
         try:
             algorithm = self.x509.signature_hash_algorithm
@@ -349,7 +347,8 @@ def _verify(certificate: x509.Certificate, key: object) -> bool:
     """True, or raise (mostly `InvalidSignature`): `x509.verify_directly_issued_by` refuses SHA-1, and knows no SM2."""
     signature, signed = certificate.signature, certificate.tbs_certificate_bytes
     if isinstance(key, tuple):
-        return sm2.verify_any(key, signature, signed) is not None
+        named = certificate.signature_algorithm_oid.dotted_string == sm2.SIGNATURE_OID
+        return named and sm2.verify_any(key, signature, signed) is not None
     if isinstance(key, rsa.RSAPublicKey):
         how = certificate.signature_algorithm_parameters
         if not isinstance(how, padding.PSS | padding.PKCS1v15):

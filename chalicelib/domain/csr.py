@@ -374,7 +374,8 @@ class ParsedCsr:
         """Raises: InvalidSignature, or another of the library's errors, unless the signature is right."""
         signature, signed, key = self.x509.signature, self.x509.tbs_certrequest_bytes, self.public_key.native
         if isinstance(key, tuple):
-            if sm2.verify_any(key, signature, signed) is None:
+            named = self.x509.signature_algorithm_oid.dotted_string == sm2.SIGNATURE_OID
+            if not named or sm2.verify_any(key, signature, signed) is None:
                 raise InvalidSignature
         elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
             key.verify(signature, signed)

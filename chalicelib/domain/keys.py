@@ -7,7 +7,6 @@ signature that the other side's public key verifies.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, cast
@@ -56,10 +55,6 @@ _RSA: Final = "1.2.840.113549.1.1.1"
 _RSA_PSS: Final = "1.2.840.113549.1.1.10"
 _EC: Final = "1.2.840.10045.2.1"
 _SM2: Final = "1.2.156.10197.1.301"
-#: AlgorithmIdentifier of SM2 keys: id-ecPublicKey on the curve sm2p256v1 (GM/T 0006).
-_SM2_IDENTIFIER: Final = bytes.fromhex("301306072a8648ce3d020106082a811ccf5501822d")
-#: Order of that curve's base point; scalars are 1 to two less (GB/T 32918.5).
-_SM2_ORDER: Final = 0xFFFFFFFE_FFFFFFFF_FFFFFFFF_FFFFFFFF_7203DF6B_21C6052B_53BBF409_39D54123
 #: Algorithms of private keys by their OID.
 _ALGORITHMS: Final = {
     _RSA: "RSA",
@@ -235,11 +230,11 @@ def _load(block: Block, param: str) -> PrivateKey:
     algorithm, identifier = _algorithm(block)
     if algorithm in {"EC", "SM2"}:
         try:
-            scalar = sm2.load_private_key(block.label, block.der)
+            pair = sm2.load_private_key(block.label, block.der)
         except sm2.Sm2Error:
             raise _damaged("SM2", block, param) from None
-        if scalar is not None:
-            return _from_sm2(scalar)
+        if pair is not None:
+            return _from_sm2(*pair)
     if algorithm not in _LOADABLE:
         raise _unsupported(algorithm if algorithm.startswith("of ") else f"of {algorithm}", block, param)
     if algorithm in {"RSA", "RSA-PSS"}:
@@ -347,16 +342,8 @@ def _pkcs8(native: NativeKey, identifier: bytes) -> bytes:
     return der.encode(der.SEQUENCE, version, identifier, der.encode(der.OCTET_STRING, numbers))
 
 
-def _from_sm2(scalar: int) -> PrivateKey:
-    """The key of a scalar, in PKCS #8 as GM/T 0010 and RFC 5915 lay it out, the public point included."""
-    point = sm2.public_point(scalar)
-    x, y = (number.to_bytes(32, "big") for number in point)
-    public = der.encode(der.CONTEXT_1, der.encode(der.BIT_STRING, b"\0\x04", x, y))
-    private = der.encode(der.OCTET_STRING, scalar.to_bytes(32, "big"))
-    numbers = der.encode(der.SEQUENCE, der.encode(der.INTEGER, b"\1"), private, public)
-    version = der.encode(der.INTEGER, b"\0")
-    content = der.encode(der.SEQUENCE, version, _SM2_IDENTIFIER, der.encode(der.OCTET_STRING, numbers))
-    return PrivateKey(describe_sm2_point(point), content, scalar)
+def _from_sm2(scalar: int, point: sm2.Point) -> PrivateKey:
+    return PrivateKey(describe_sm2_point(point), sm2.encode_private_key(scalar, point), scalar)
 
 
 def matches(key: PrivateKey, public: PublicKey) -> bool:
@@ -368,7 +355,8 @@ def proves(key: PrivateKey, public: PublicKey) -> bool:
     """Whether what `key` signs verifies with `public`; for SM2, whether the scalar gives the point."""
     native, other = key.native, public.native
     if isinstance(native, int):
-        return isinstance(other, tuple) and sm2.public_point(native) == other
+        # The key's own public half was worked out from the scalar, whatever stood beside it.
+        return key.public.native == other
     try:
         if isinstance(native, rsa.RSAPrivateKey) and isinstance(other, rsa.RSAPublicKey):
             scheme = _PSS if "RSA-PSS" in {key.kind, public.kind} else padding.PKCS1v15()
@@ -399,7 +387,8 @@ def generate(algorithm: str, size: int) -> PrivateKey:
     if size not in SIZES[algorithm]:
         raise KeyError(size)
     if algorithm == "SM2":
-        return _from_sm2(1 + secrets.randbelow(_SM2_ORDER - 2))
+        scalar = sm2.generate_private_key()
+        return _from_sm2(scalar, sm2.public_point(scalar))
     native: NativeKey
     if algorithm == "RSA":
         native = rsa.generate_private_key(public_exponent=65537, key_size=size)

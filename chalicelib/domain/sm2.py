@@ -1,7 +1,7 @@
 """SM2 keys, signatures and requests (GB/T 32918, GM/T 0009, GM/T 0015), which the library reads only the frame of.
 
 SM3 and DER come from the library, the curve from `sm2_curve`. Reading and verifying concern public numbers only. What
-makes use of a private key (`public_point`, `sign`, `create_csr`, and `load_private_key` when it compares points) draws
+makes use of a private key (`public_point`, `sign`, `create_csr`, and `load_private_key`) draws
 its randomness from `secrets`, and blinds the scalar wherever it is multiplied or inverted: running times seen from
 outside tell nothing that is the same in two runs. It is not constant time: nothing in Python is, and someone who
 observes the processor itself during one run is not held off. Numbers are not wiped from memory after use.
@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -30,7 +28,6 @@ __all__ = [
     "SIGNATURE_ALGORITHM",
     "SIGNATURE_OID",
     "Point",
-    "SigningRequest",
     "Sm2Error",
     "certificate_spki",
     "create_csr",
@@ -42,7 +39,6 @@ __all__ = [
     "generate_private_key",
     "load_private_key",
     "on_curve",
-    "parse_csr",
     "public_point",
     "sign",
     "spki_point",
@@ -75,12 +71,6 @@ _MAX_KEY_BYTES: Final = 4096
 _MAX_SIGNATURE_BYTES: Final = 72
 #: The length in bits is hashed as two bytes (GB/T 32918.2, 5.5).
 _MAX_IDENTITY_BYTES: Final = 0xFFFF // 8
-
-#: What the library raises for a part that it cannot read.
-_UNREADABLE: Final = (
-    *(ValueError, TypeError, UnsupportedAlgorithm),
-    *(x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
-)
 
 _Read = TypeVar("_Read")
 
@@ -146,28 +136,6 @@ class _Pkcs8:
     key: bytes
     attributes: Annotated[asn1.SetOf[asn1.TLV] | None, asn1.Implicit(0)]
     public: Annotated[asn1.BitString | None, asn1.Implicit(1)]
-
-
-@dataclass(frozen=True, slots=True)
-class SigningRequest:
-    """What a PKCS #10 request for an SM2 key says.
-
-    Attributes:
-        subject: the name asked for.
-        alternative_names: of the SAN asked for, in order; empty when there is none.
-        point: the public key.
-        identity: with which the request's own signature verifies; ``None`` when it does not.
-    """
-
-    subject: x509.Name
-    alternative_names: tuple[x509.GeneralName, ...]
-    point: Point
-    identity: bytes | None
-
-    @property
-    def signature_valid(self) -> bool:
-        """Whether the holder of the private key made the request."""
-        return self.identity is not None
 
 
 def public_point(scalar: int) -> Point:
@@ -298,7 +266,7 @@ def _is_sm2_domain(domain: _Domain) -> bool:
     return decode_point(domain.base) == G and domain.cofactor in {None, 1}
 
 
-def load_private_key(label: str, encoded: bytes) -> int | None:
+def load_private_key(label: str, encoded: bytes) -> tuple[int, Point] | None:
     """Read a private key in PKCS #8 (RFC 5958) or SEC 1 form (RFC 5915), not encrypted.
 
     Args:
@@ -306,7 +274,7 @@ def load_private_key(label: str, encoded: bytes) -> int | None:
         encoded: its content in DER.
 
     Returns:
-        the scalar, or ``None`` when it is not an SM2 key.
+        the scalar with its public key, worked out from it; ``None`` when it is not an SM2 key.
 
     Raises:
         Sm2Error: it is an SM2 key, and malformed: its number out of range, or its public key another's.
@@ -315,10 +283,10 @@ def load_private_key(label: str, encoded: bytes) -> int | None:
     if len(encoded) <= _MAX_KEY_BYTES:
         outer = _read(_Pkcs8, encoded)
         if outer is not None and _is_sm2(outer.algorithm):
-            return _scalar(_read(_EcPrivateKey, outer.key), outer.public)
+            return _pair(_read(_EcPrivateKey, outer.key), outer.public)
         inner = _read(_EcPrivateKey, encoded)
         if inner is not None and (_names_curve(inner) or (declared and inner.parameters is None)):
-            return _scalar(inner)
+            return _pair(inner)
     if declared:
         raise Sm2Error("it is not an SM2 private key")
     return None
@@ -339,16 +307,15 @@ def _names_curve(key: _EcPrivateKey) -> bool:
         return False
 
 
-def _scalar(key: _EcPrivateKey | None, outer_public: asn1.BitString | None = None) -> int:
+def _pair(key: _EcPrivateKey | None, outer_public: asn1.BitString | None = None) -> tuple[int, Point]:
     if key is None or (key.parameters is not None and not _names_curve(key)):
         raise Sm2Error("the SM2 private key is malformed")
     scalar = int.from_bytes(key.scalar, "big")
     given = {_bit_string_point(public) for public in (key.public, outer_public) if public is not None}
-    if not 1 <= scalar <= N - 2:
-        raise Sm2Error("the private number is out of range")
-    if given and given != {public_point(scalar)}:
+    point = public_point(scalar)
+    if given and given != {point}:
         raise Sm2Error("the public key in it belongs to another private key")
-    return scalar
+    return scalar, point
 
 
 def encode_private_key(scalar: int, point: Point | None = None) -> bytes:
@@ -482,32 +449,3 @@ def _extension_request(sans: Sequence[x509.GeneralName]) -> bytes:
     oid = asn1.encode_der(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
     extensions = der.encode(der.SEQUENCE, der.encode(der.SEQUENCE, oid, value))
     return der.encode(der.SEQUENCE, _EXTENSION_REQUEST, der.encode(_SET, extensions))
-
-
-def parse_csr(encoded: bytes) -> SigningRequest | None:
-    """Read a PKCS #10 request for an SM2 key.
-
-    A request whose own signature does not hold is returned all the same, and says so.
-
-    Args:
-        encoded: the request in DER.
-
-    Returns:
-        what it says, or ``None`` when its key is of another algorithm.
-
-    Raises:
-        Sm2Error: it is not a request, or a part of it cannot be read.
-    """
-    point = spki_point(csr_spki(encoded))
-    if point is None:
-        return None
-    try:
-        request = x509.load_der_x509_csr(encoded)
-        subject, extensions = request.subject, request.extensions
-        sans = tuple(e.value for e in extensions if isinstance(e.value, x509.SubjectAlternativeName))
-    except _UNREADABLE as error:
-        raise Sm2Error("a part of the request cannot be read") from error
-    identity = None
-    if request.signature_algorithm_oid.dotted_string == SIGNATURE_OID:
-        identity = verify_any(point, request.signature, request.tbs_certrequest_bytes)
-    return SigningRequest(subject, tuple(name for san in sans for name in san), point, identity)
