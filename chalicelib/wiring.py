@@ -4,8 +4,6 @@ Everything is made when first asked for and kept while the function lives: a fun
 imports an S3 client.
 """
 
-# ruff: noqa: PLC0415 - imports are where their cost is due
-
 from __future__ import annotations
 
 import os

@@ -161,9 +161,9 @@ def _await(local: Local, child: subprocess.Popen[bytes]) -> None:
 
 def deploy(local: Local, package: Package) -> dict[str, str]:
     """Bring the stack to what the package says; gives the stack's outputs."""
-    import boto3  # noqa: PLC0415 - 300 ms, while the emulator starts
+    import boto3  # 300 ms, while the emulator starts
 
-    from infra import stack  # noqa: PLC0415 - as above
+    from infra import stack  # as above
 
     cloudformation = boto3.client("cloudformation")
     clients = {"s3": boto3.client("s3"), "cloudformation": cloudformation}
@@ -183,8 +183,8 @@ def deploy(local: Local, package: Package) -> dict[str, str]:
 
 def _complete_api(api_id: str, package: Package) -> None:
     """Set by API what AWS reads from the OpenAPI body and the emulator does not: binary types, gateway responses."""
-    import boto3  # noqa: PLC0415 - as above
-    import yaml  # noqa: PLC0415 - as above
+    import boto3  # as above
+    import yaml  # as above
 
     class Loader(yaml.SafeLoader):
         """Reads CloudFormation's short forms as plain text."""
@@ -225,8 +225,8 @@ def write_env(path: Path, values: dict[str, str]) -> None:
 
 def prepare(local: Local, outputs: dict[str, str]) -> dict[str, str]:
     """Create the first account and tokens, and write the `env` file."""
-    from chalicelib.config import Settings  # noqa: PLC0415 - pynamodb takes 250 ms, while the emulator starts
-    from infra.bootstrap import Tokens, bootstrap  # noqa: PLC0415 - as above
+    from chalicelib.config import Settings  # pynamodb takes 250 ms, while the emulator starts
+    from infra.bootstrap import Tokens, bootstrap  # as above
 
     path = local.folder / "env"
     known = read_env(path)

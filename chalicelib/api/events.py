@@ -11,7 +11,6 @@ from chalicelib.api.blueprint import describe_refusal, log_unforeseen, quoted
 from chalicelib.api.certificates import as_upload
 from chalicelib.domain import errors
 from chalicelib.domain.model import Caller, Role
-from chalicelib.functions.drop import keys_of
 from chalicelib.wiring import Services
 
 
@@ -53,6 +52,8 @@ def drop(services: Services, event: dict[str, Any], request_id: str) -> dict[str
     Returns:
         The messages that failed, for the queue to bring again (Lambda's partial batch response).
     """
+    from chalicelib.functions.drop import keys_of  # the API's function does without
+
     failed = []
     for message in event["Records"]:
         try:

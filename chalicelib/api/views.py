@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.api import types
 from chalicelib.domain import pem
 from chalicelib.domain.certificate import ParsedCertificate
 from chalicelib.domain.findings import CODES, Finding
-from chalicelib.domain.formats import Conversion
 from chalicelib.domain.model import Account, AuditEvent, Caller, Certificate, Csr, Material, Token
 from chalicelib.domain.status import days_left, status_at, status_between
 from chalicelib.domain.validation import Verdict
+
+if TYPE_CHECKING:
+    from chalicelib.domain.formats import Conversion
 
 
 def finding_view(finding: Finding) -> types.FindingView:

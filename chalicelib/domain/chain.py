@@ -164,7 +164,7 @@ def constraint_problem(chain: Chain) -> str | None:
     """
     if not any(c.unknown_critical or c.extension(ExtensionOID.NAME_CONSTRAINTS) is not None for c in chain.path):
         return None
-    from OpenSSL import crypto  # noqa: PLC0415 - 90 ms that few certificates need
+    from OpenSSL import crypto  # 90 ms that few certificates need
 
     store = crypto.X509Store()
     # X509_V_FLAG_NO_CHECK_TIME (0x200000): validity has findings of its own.

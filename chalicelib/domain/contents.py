@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain as chained
 from typing import Final, NoReturn, TypeVar
 
-from chalicelib.domain import ber, der, jks, keys, pbe, pem, pkcs12
+from chalicelib.domain import ber, der, jks, keys, looks, pbe, pem, pkcs12
 from chalicelib.domain.ber import BerError, Node
 from chalicelib.domain.certificate import MalformedCertificateError, ParsedCertificate, printable
 from chalicelib.domain.chain import MAX_DEPTH, build_chain
@@ -17,9 +17,9 @@ from chalicelib.domain.errors import CertificateRefused, InvalidRequest, Unproce
 from chalicelib.domain.findings import Finding
 from chalicelib.domain.jks import JksError
 from chalicelib.domain.keys import PrivateKey
-from chalicelib.domain.looks import LABELS
 from chalicelib.domain.pbe import Budget
 from chalicelib.domain.pem import Block
+from chalicelib.domain.pemscan import LABELS
 from chalicelib.domain.pkcs12 import Opened
 
 T = TypeVar("T")
@@ -177,7 +177,7 @@ def read_pem(text: str, passphrase: str | None) -> Contents:
     """
     found = pem.scan(text)
     if not found.markers:
-        look = pem.looks_like(text)
+        look = looks.looks_like(text)
         raise incorrect(f"The input is not PEM text: it looks like {look.what}.", look.hint)
     if found.problems:
         first = found.problems[0]
@@ -284,7 +284,7 @@ def _guarded(read: Callable[[], T], what: str) -> T:
 
 def _refuse(data: bytes, wanted: str) -> NoReturn:
     """Say what was sent instead of what `from` promised."""
-    look = pem.looks_like(data)
+    look = looks.looks_like(data)
     raise incorrect(f"The input is not {wanted}: it looks like {look.what}.", _hint(look.hint))
 
 

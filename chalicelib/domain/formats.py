@@ -25,7 +25,7 @@ from typing import Final, NoReturn
 
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from chalicelib.domain import contents, jks, keys, naming, pbe, pem, pkcs12
+from chalicelib.domain import contents, jks, keys, looks, naming, pbe, pem, pkcs12
 from chalicelib.domain.certificate import ParsedCertificate
 from chalicelib.domain.contents import Contents, incorrect
 from chalicelib.domain.csr import ParsedCsr
@@ -239,20 +239,20 @@ def _pem_text(text: str) -> str:
     if "BEGIN" in text:
         return text
     data = _base64(text)
-    return pem.decode(data) if data is not None and b"-BEGIN" in data[:4096] else text
+    return looks.decode(data) if data is not None and b"-BEGIN" in data[:4096] else text
 
 
 def _binary(text: str, source: str) -> bytes:
     """The octets of a binary file: out of base64, or out of the one PEM block that holds it."""
     data = _from_block(text) if "-BEGIN" in text else _base64(text)
     if data is None:
-        look = pem.looks_like(text)
+        look = looks.looks_like(text)
         raise incorrect(
             f"The input is not base64 of a {source} file: it looks like {look.what}.", "Encode the file in base64."
         )
     if b"-----BEGIN" in data[:4096]:
         # The file itself is PEM, as .p7b, .p8 and .crt files often are.
-        data = _from_block(pem.decode(data))
+        data = _from_block(looks.decode(data))
     if len(data) > MAX_OCTETS:
         raise TooLarge("RequestTooLarge", f"The file has {len(data)} bytes; at most {MAX_OCTETS} are taken.")
     return data

@@ -60,7 +60,7 @@ def read(data: bytes, passphrase: str, budget: Budget) -> Opened:
 
 
 def _load(data: bytes, passphrase: str) -> Any:  # noqa: ANN401 - pyjks has no types
-    import jks  # noqa: PLC0415 - 137 ms that only keystores need
+    import jks  # 137 ms that only keystores need
 
     class Store(jks.KeyStore):  # type: ignore[misc]  # as above
         """Leaves out secret keys: they are serialised Java objects, which are not for opening."""
@@ -93,8 +93,8 @@ def _bound_entries(data: bytes) -> None:
 
 def _key_of(entry: Any, passphrase: str, budget: Budget) -> bytes:  # noqa: ANN401 - pyjks has no types
     """PKCS #8 of a key entry, its cost bounded first."""
-    import jks  # noqa: PLC0415 - loaded already
-    from pyasn1.error import PyAsn1Error  # noqa: PLC0415 - as above
+    import jks  # loaded already
+    from pyasn1.error import PyAsn1Error  # as above
 
     encrypted: bytes = entry._encrypted  # noqa: SLF001 - pyjks decrypts without asking what it costs
     if len(encrypted) > MAX_KEY_OCTETS:
@@ -134,7 +134,7 @@ def write(
     Raises:
         ValueError: the passphrase holds half of a surrogate pair.
     """
-    import jks  # noqa: PLC0415 - 137 ms that only keystores need
+    import jks  # 137 ms that only keystores need
 
     entry = jks.PrivateKeyEntry.new(alias_of(name), [leaf.der, *(c.der for c in chain)], key.pkcs8)
     content: bytes = jks.KeyStore.new("jks", [entry]).saves(passphrase)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from chalicelib.domain import der
+from chalicelib.domain.pemscan import LABELS
 
 #: Where files of other formats are turned into PEM.
 _CONVERT: Final = "Convert it with POST /v1/conversions (`from`: `{}`, `to`: `pem`), then send the PEM text."
@@ -35,22 +36,6 @@ _DER_HINTS: Final = {
     der.Kind.PKCS7: _CONVERT.format("pkcs7"),
     der.Kind.CSR: "Send the certificate that the CA issued for this request.",
 }
-#: The markers that a kind of DER goes between.
-LABELS: Final = {
-    der.Kind.CERTIFICATE: "CERTIFICATE",
-    der.Kind.CSR: "CERTIFICATE REQUEST",
-    der.Kind.CRL: "X509 CRL",
-    der.Kind.PKCS8: "PRIVATE KEY",
-    der.Kind.ENCRYPTED_PKCS8: "ENCRYPTED PRIVATE KEY",
-    der.Kind.RSA_PRIVATE: "RSA PRIVATE KEY",
-    der.Kind.EC_PRIVATE: "EC PRIVATE KEY",
-    der.Kind.DSA_PRIVATE: "DSA PRIVATE KEY",
-    der.Kind.PUBLIC_KEY: "PUBLIC KEY",
-    der.Kind.RSA_PUBLIC: "RSA PUBLIC KEY",
-    der.Kind.PKCS12: "PKCS12",
-    der.Kind.PKCS7: "PKCS7",
-}
-
 _SPACE: Final = re.compile(r"\s+")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{16,}={0,2}")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x19\x1b-\x1f\x7f]")

@@ -133,19 +133,19 @@ def _finish(cipher: Cipher[modes.CBC], data: bytes) -> bytes:
 
 
 def _des(key: bytes, iv: bytes, data: bytes) -> bytes:
-    from Cryptodome.Cipher import DES  # noqa: PLC0415 - for old files only; pycryptodomex is kept
+    from Cryptodome.Cipher import DES  # for old files only; pycryptodomex is kept
 
     return DES.new(key, DES.MODE_CBC, iv=iv).decrypt(data)  # noqa: S304 - what the file was written with
 
 
 def _des3(key: bytes, iv: bytes, data: bytes) -> bytes:
-    from Cryptodome.Cipher import DES3  # noqa: PLC0415 - as above
+    from Cryptodome.Cipher import DES3  # as above
 
     return DES3.new(key, DES3.MODE_CBC, iv=iv).decrypt(data)
 
 
 def _rc4(key: bytes, iv: bytes, data: bytes) -> bytes:
-    from Cryptodome.Cipher import ARC4  # noqa: PLC0415 - as above
+    from Cryptodome.Cipher import ARC4  # as above
 
     del iv
     return ARC4.new(key).decrypt(data)
@@ -155,7 +155,7 @@ def _rc2(bits: int) -> Callable[[bytes, bytes, bytes], bytes]:
     """RC2 with an effective key length in bits (RFC 2268, 6)."""
 
     def decrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
-        from Cryptodome.Cipher import ARC2  # noqa: PLC0415 - as above
+        from Cryptodome.Cipher import ARC2  # as above
 
         # Old files were written with it; the stub lacks the keyword.
         cipher = ARC2.new(key, ARC2.MODE_CBC, iv=iv, effective_keylen=bits)  # type: ignore[call-arg]  # noqa: S304

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from chalicelib.domain.findings import Finding, error, warning
-from chalicelib.domain.looks import Look, decode, looks_like
 from chalicelib.domain.pemscan import (
     MAX_BLOCKS,
     TRIVIAL,
@@ -29,15 +28,12 @@ __all__ = [
     "TRIVIAL",
     "Block",
     "Fault",
-    "Look",
     "PemText",
     "Problem",
     "Repair",
     "Scan",
     "certificate_blocks",
-    "decode",
     "encode",
-    "looks_like",
     "private_key_blocks",
     "scan",
 ]
@@ -150,6 +146,8 @@ def _read(text: str, param: str, code: str) -> PemText:
 
 
 def _not_pem(text: str, param: str, code: str) -> Finding:
+    from chalicelib.domain.looks import looks_like  # for what is no PEM at all
+
     look = looks_like(text)
     wanted = "certificate" if code == "CertificateFormatIncorrect" else "private key"
     return error(code, f"This is not a PEM {wanted}: it looks like {look.what}.", look.hint, param)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from chalicelib.domain.errors import Forbidden, InvalidRequest, Unprocessable
-from chalicelib.domain.formats import Bundle, to_jks, to_pfx
 from chalicelib.domain.model import (
     Caller,
     Certificate,
@@ -124,6 +123,8 @@ class Catalogue:
             NotFound. Forbidden: `SourceNotDownloadable`, it was shared by another account.
             InvalidRequest: `PassphraseMissing`. Unprocessable: `PrivateKeyAbsent`, `FormatUnsupported`.
         """
+        from chalicelib.domain.formats import Bundle, to_jks, to_pfx  # 8 ms that nothing else here needs
+
         certificate, material = self.show(caller, certificate_id)
         if certificate.source is Source.SHARED:
             raise Forbidden("SourceNotDownloadable", "A shared certificate is downloaded by its owner only.")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from chalicelib.domain import csr, keys, naming, pem
-from chalicelib.domain.csr import CsrSpec, MalformedCsrError, ParsedCsr
+from typing import TYPE_CHECKING
+
+from chalicelib.domain import keys, naming, pem
 from chalicelib.domain.errors import CertificateRefused, Unprocessable
 from chalicelib.domain.findings import Finding, Severity, error
 from chalicelib.domain.keys import PrivateKey
 from chalicelib.domain.model import Caller, Csr, KeyContext, Page
 from chalicelib.functions.audit import Audit, new_id
 from chalicelib.ports import Clock, CsrStore, KeyVault
+
+if TYPE_CHECKING:
+    from chalicelib.domain.csr import CsrSpec, ParsedCsr
 
 #: Name of the box that a sealed key lies in.
 KEY_BOX = "signing"
@@ -30,9 +34,11 @@ class Csrs:
         Raises:
             CertificateRefused: a `CsrFieldIncorrect` finding for each field that cannot stand in a certificate.
         """
+        from chalicelib.domain import csr  # an upload only looks for the key of a request
+
         checked = csr.check(spec)
         key = keys.generate(checked.algorithm, checked.key_size)
-        return self._keep(caller, "csr.create", spec.name, ParsedCsr(csr.make(checked, key)), key)
+        return self._keep(caller, "csr.create", spec.name, csr.ParsedCsr(csr.make(checked, key)), key)
 
     def store(self, caller: Caller, name: str | None, csr_pem: str, private_key_pem: str | None) -> Csr:
         """Store a request made elsewhere, with its private key if that is given.
@@ -149,9 +155,11 @@ def read_request(text: str) -> tuple[ParsedCsr, str | None]:
     Raises:
         Unprocessable: `CsrFormatIncorrect`.
     """
+    from chalicelib.domain import csr, looks  # as above
+
     found = pem.scan(text)
     if not found.markers:
-        look = pem.looks_like(text)
+        look = looks.looks_like(text)
         raise _format_incorrect(f"This is not a PEM certificate signing request: it looks like {look.what}.")
     if found.problems:
         raise _format_incorrect(found.problems[0].message, found.problems[0].hint)
@@ -162,8 +170,8 @@ def read_request(text: str) -> tuple[ParsedCsr, str | None]:
             what = f"no certificate signing request; {found.blocks[0].where} is {pem.describe(found.blocks[0])[0]}"
         raise _format_incorrect(f"The text holds {what}.")
     try:
-        parsed = ParsedCsr(requests[0].der)
-    except MalformedCsrError as malformed:
+        parsed = csr.ParsedCsr(requests[0].der)
+    except csr.MalformedCsrError as malformed:
         raise _format_incorrect(f"The certificate signing request is not well-formed: {malformed}.") from None
     return parsed, text if any(b.is_private_key for b in found.blocks) else None
 

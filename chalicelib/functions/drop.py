@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Final
 from urllib.parse import unquote_plus
 
-from chalicelib.domain import pem
+from chalicelib.domain import looks
 from chalicelib.domain.errors import (
     ERRORS,
     CerthavenError,
@@ -230,7 +230,7 @@ class Drop:
             if content is None:
                 return False
             kind = (place.is_key, place.is_encryption)
-            text = pem.decode(content)
+            text = looks.decode(content)
             group.texts[kind] = f"{group.texts[kind]}\n{text}" if kind in group.texts else text
         return True
 

@@ -38,8 +38,11 @@ def _one_request_at_a_time() -> Iterator[None]:
 
 
 @contextmanager
-def moto_aws() -> Iterator[None]:
-    """AWS by moto, with the service's tables in it; inside of another one, with tables of its own."""
+def moto_aws() -> Iterator[str]:
+    """AWS by moto, with the service's tables in it; inside of another one, with tables of its own.
+
+    Gives what the tables' names begin with.
+    """
     prefix = f"test-{next(_numbers)}-"
     before = {name: os.environ.get(name) for name in (*_ENVIRONMENT, "AWS_ENDPOINT_URL")}
     os.environ.update(_ENVIRONMENT)
@@ -50,7 +53,7 @@ def moto_aws() -> Iterator[None]:
             for model in TABLES:
                 model.create_table(billing_mode="PAY_PER_REQUEST")
             _bound.append(prefix)
-            yield
+            yield prefix
     finally:
         _bound.remove(prefix)
         if _bound:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.domain import der, keys, pem, sm2
+from chalicelib.domain import der, keys, looks, pem, sm2
 from chalicelib.domain.certificate import ParsedCertificate, PublicKey, describe_public_key, describe_sm2_point
 from chalicelib.domain.findings import Finding
 from chalicelib.domain.keys import PrivateKey
@@ -355,7 +355,7 @@ def test_every_private_key_of_the_library_s_vectors_is_answered():
     root = vectors.__path__[0]
     answers: dict[str, str] = {}
     for path in sorted(Path(root).rglob("*.pem")):
-        text = pem.decode(path.read_bytes())
+        text = looks.decode(path.read_bytes())
         for found in pem.private_key_blocks(text, "private_key").private_keys:
             key = keys.load(found)
             answers[str(path.relative_to(root))] = key.label if isinstance(key, PrivateKey) else key.code

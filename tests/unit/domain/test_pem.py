@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.domain import pem
+from chalicelib.domain import looks, pem
 from chalicelib.domain.findings import CODES, Severity
 from chalicelib.domain.pem import Fault, Repair
 from tests.support.authority import Authority
@@ -543,18 +543,18 @@ ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_files_are_read_in_any_usual_encoding(encoding):
     text = "friendlyName: Müller\r\n" + bundle()
-    assert pem.decode(text.encode(encoding)) == text
+    assert looks.decode(text.encode(encoding)) == text
 
 
 def test_utf_16_with_a_big_endian_mark_is_read():
-    assert pem.decode(b"\xfe\xff" + bundle().encode("utf-16-be")) == bundle()
+    assert looks.decode(b"\xfe\xff" + bundle().encode("utf-16-be")) == bundle()
 
 
 @given(st.binary(max_size=300))
 @settings(max_examples=200, deadline=None)
 def test_any_file_is_read_and_answered(content):
-    assert pem.looks_like(content).what
-    assert pem.certificate_blocks(pem.decode(content), "certificate").findings
+    assert looks.looks_like(content).what
+    assert pem.certificate_blocks(looks.decode(content), "certificate").findings
 
 
 def pfx() -> bytes:
@@ -588,16 +588,16 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_files_that_are_not_text_are_known_by_their_content(name):
     build, words = FILES[name]
-    for given_as in (build(), pem.decode(build())):
-        assert words in pem.looks_like(given_as).what
-    finding = pem.certificate_blocks(pem.decode(build()), "certificate").findings[0]
+    for given_as in (build(), looks.decode(build())):
+        assert words in looks.looks_like(given_as).what
+    finding = pem.certificate_blocks(looks.decode(build()), "certificate").findings[0]
     assert finding.code == "CertificateFormatIncorrect"
     assert words in finding.message
 
 
 @pytest.mark.parametrize("name", ["PFX", "PKCS #7", "JKS", "binary certificate"])
 def test_the_conversion_tool_is_pointed_to_where_it_serves(name):
-    assert "POST /v1/conversions" in pem.looks_like(FILES[name][0]()).hint
+    assert "POST /v1/conversions" in looks.looks_like(FILES[name][0]()).hint
 
 
 TEXTS = {
@@ -627,13 +627,13 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_texts_without_pem_are_known_for_what_they_are(name):
     build, words = TEXTS[name]
-    look = pem.looks_like(build())
+    look = looks.looks_like(build())
     assert words in look.what
     assert look.hint
 
 
 def test_bare_base64_is_told_its_markers():
-    assert "BEGIN CERTIFICATE" in pem.looks_like(body(chain()[0])).hint
+    assert "BEGIN CERTIFICATE" in looks.looks_like(body(chain()[0])).hint
 
 
 def test_openssh_keys_are_taken_with_a_warning():
