@@ -81,10 +81,7 @@ class ApiBlueprint(Blueprint):
             caller = caller_of(request.context)
             services = self._services()
             try:
-                response = self._answer(route, request, caller, path, services)
-            except errors.CerthavenError as error:
-                response = refusal(error, caller.request_id)
-                _audit_refusal(services, route, caller, path, error)
+                response = self._answer_or_refuse(route, request, caller, path, services)
             except Exception as error:  # noqa: BLE001 - nothing a caller sends may show its insides
                 log_unforeseen(services, error, caller.request_id)
                 response = internal_error(caller.request_id)
@@ -102,6 +99,20 @@ class ApiBlueprint(Blueprint):
 
         answer.__name__ = route.view.__name__
         return answer
+
+    def _answer_or_refuse(
+        self,
+        route: Route,
+        request: Any,  # noqa: ANN401 - Chalice ships no types
+        caller: Caller,
+        path: Mapping[str, str],
+        services: Services,
+    ) -> Response:
+        try:
+            return self._answer(route, request, caller, path, services)
+        except errors.CerthavenError as error:
+            _audit_refusal(services, route, caller, path, error)
+            return refusal(error, caller.request_id)
 
     def _answer(
         self,
@@ -237,8 +248,11 @@ def internal_error(request_id: str) -> Response:
 
 
 def accept_anything(request: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401
-    """Middleware: a client that names no `Accept` takes anything (RFC 9110, 12.5.1), Chalice thinks nothing."""
-    if request is not None and not request.headers.get("accept"):
+    """Middleware: the address alone says what is answered, whatever a client prefers (RFC 9110, 12.5.1).
+
+    Chalice would refuse to hand a binary file to a client that does not name its type in `Accept`.
+    """
+    if request is not None:
         request.headers = CaseInsensitiveMapping({**dict(request.headers), "accept": "*/*"})
     return get_response(request)
 
@@ -261,7 +275,7 @@ def _query(route: Route, given: Any) -> Any:  # noqa: ANN401 - Chalice's MultiDi
     for name in given or {}:
         found = given.getlist(name)
         if len(found) > 1:
-            raise errors.InvalidRequest("InvalidParameter", f"The query parameter {name!r:.80} is given twice.")
+            raise errors.InvalidRequest("InvalidParameter", quoted(f"The query parameter `{name}` is given twice."))
         values[name] = found[0]
     try:
         return msgspec.convert(values, route.query, strict=False)
@@ -283,9 +297,9 @@ def _body(route: Route, raw: bytes) -> Any:  # noqa: ANN401 - the route's body t
         raise errors.InvalidRequest("InvalidRequest", "The body is not JSON in UTF-8.") from None
 
 
-def quoted(error: msgspec.ValidationError) -> str:
-    """The text of a validation error; names and values that it quotes from the input are cut short."""
-    return re.sub(r"([`'])([^`']{40})[^`']*", r"\1\2…", str(error))[:300]
+def quoted(error: msgspec.ValidationError | str) -> str:
+    """The text of a validation error; longer names and values that it quotes may be key text, and are left out."""
+    return re.sub(r"([`'])[^`']{41,}", r"\1…", str(error))[:300]
 
 
 def _audit_refusal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chalicelib.api import types, views
-from chalicelib.api.routes import MANAGERS, VIEWERS, Call, Routes
+from chalicelib.api.routes import ADMINS, MANAGERS, VIEWERS, Call, Routes
 from chalicelib.domain.errors import InvalidRequest
 
 routes = Routes("tools")
@@ -102,7 +102,7 @@ def show_csr(call: Call[types.EmptyQuery, None]) -> types.CsrView:
     return views.csr_view(call.services.csrs.get(call.caller, call.path["csr_id"]))
 
 
-@routes.add("DELETE", "/v1/csrs/{csr_id}", roles=MANAGERS, status=204, action="csr.delete", statuses=(404,))
+@routes.add("DELETE", "/v1/csrs/{csr_id}", roles=ADMINS, status=204, action="csr.delete", statuses=(404,))
 def delete_csr(call: Call[types.EmptyQuery, None]) -> None:
     """Delete a certificate signing request and its key."""
     call.services.csrs.delete(call.caller, call.path["csr_id"])

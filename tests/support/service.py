@@ -9,7 +9,7 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +21,7 @@ from chalicelib.api.resources import RESOURCES, serve
 from chalicelib.config import Settings
 from chalicelib.domain.model import Caller, Entity, Role, Site
 from chalicelib.wiring import Services
+from tests.support.authority import Authority, Issued
 from tests.support.fakes import (
     FixedClock,
     MemoryAccountStore,
@@ -207,3 +208,24 @@ def tenant(client: Client, name: str = "Example") -> Tenant:
 def operator(client: Client) -> Client:
     """A client with an operator's token."""
     return client.with_token(client.services.access.create_platform(SETTER_UP))
+
+
+@cache
+def issuers() -> tuple[Authority, Authority]:
+    """A root, and the intermediate below it that issues what `fresh` makes."""
+    root = Authority.root()
+    return root, root.intermediate()
+
+
+def fresh(*domains: str, fields: dict | None = None, **options) -> tuple[Issued, dict]:
+    """A new certificate, and the body of its upload with key, intermediate and other `fields`."""
+    _, middle = issuers()
+    leaf = middle.issue(*domains, **options)
+    return leaf, {"certificate": leaf.pem, "private_key": leaf.key_pem, "chain": middle.pem} | (fields or {})
+
+
+def uploaded(client: Client, *domains: str, fields: dict | None = None, **options) -> dict:
+    """A new certificate as the service shows it when it has been uploaded."""
+    answer = client.post("/v1/certificates", fresh(*domains, fields=fields, **options)[1])
+    assert answer.status == 201, answer.text
+    return answer.json
