@@ -103,11 +103,11 @@ def leaf_findings(leaf: ParsedCertificate, param: str) -> Iterator[Finding]:
             param,
         )
     limit = validity_limit_days(leaf)
-    days = (leaf.not_after - leaf.not_before) / timedelta(days=1)
+    days = -((leaf.not_before - leaf.not_after) // timedelta(days=1))  # one that has begun counts
     if days > limit:
         yield warning(
             "ValidityTooLong",
-            f"{leaf.label} is valid for {days:.0f} days; clients accept at most {limit}.",
+            f"{leaf.label} is valid for {days} days; clients accept at most {limit}.",
             "Have it issued for a shorter time, and renewed automatically.",
             param,
         )

@@ -157,15 +157,17 @@ def read(bundle: Bundle) -> Reading:
     leaf = _choose_leaf(main.certificates, main.keys)
     encryption_leaf = _choose_leaf(second.certificates, second.keys)
     others = [*main.certificates, *(c for c in second.certificates if c != encryption_leaf)]
-    encryption_keys = list(second.keys)
+    keys_found, encryption_keys = list(main.keys), list(second.keys)
     if leaf is not None and encryption_leaf is None:
         encryption_leaf = _encryption_twin(leaf, main.certificates)
-        encryption_keys += _keys_for(encryption_leaf, main.keys)
+        encryption_keys = [*second.keys, *_keys_for(encryption_leaf, main.keys)]
+        own = _keys_for(leaf, main.keys)
+        keys_found = [k for k in main.keys if k in own or k not in encryption_keys]
     findings = [*main.findings, *second.findings, *_doubles([*main.certificates, *second.certificates])]
     return Reading(
         leaf=leaf,
         others=tuple(c for c in dict.fromkeys(others) if c not in (leaf, encryption_leaf)),
-        keys=tuple(k for k in main.keys if k not in encryption_keys),
+        keys=tuple(keys_found),
         encryption_leaf=encryption_leaf,
         encryption_keys=tuple(encryption_keys),
         findings=tuple(findings),
@@ -179,18 +181,25 @@ def read(bundle: Bundle) -> Reading:
 def _choose_leaf(certificates: Sequence[ParsedCertificate], held: Sequence[PrivateKey]) -> ParsedCertificate | None:
     """The certificate whose key is given; else the first that is no CA; else the first that issued no other.
 
-    Of several with the same key (a renewal beside its predecessor), the one issued last.
+    Of several with the same key (a renewal beside its predecessor), the one issued last. The encryption half of
+    an SM2 pair comes after the signing half.
     """
     known = {key.public_fingerprint for key in held}
     kinds = {key.kind.removesuffix("-PSS") for key in held}
     if fitting := [
         c for c in certificates if c.public_key.kind.removesuffix("-PSS") in kinds and c.public_key.fingerprint in known
     ]:
-        return max(fitting, key=lambda c: (not c.is_ca, c.not_before))
+        return max(fitting, key=lambda c: (not c.is_ca, not _only_encrypts(c), c.not_before))
     if ends := [c for c in certificates if not c.is_ca]:
-        return ends[0]
+        return min(ends, key=_only_encrypts)
     lowest = [c for c in certificates if not any(o.issued_by_name(c) for o in certificates if o != c)]
     return next(iter(lowest or certificates), None)
+
+
+def _only_encrypts(certificate: ParsedCertificate) -> bool:
+    """Whether this is the encryption certificate of an SM2 pair, by its key usage."""
+    usage = certificate.key_usage
+    return certificate.public_key.kind == "SM2" and usage is not None and not usage.digital_signature
 
 
 def _encryption_twin(leaf: ParsedCertificate, certificates: Sequence[ParsedCertificate]) -> ParsedCertificate | None:
@@ -198,15 +207,7 @@ def _encryption_twin(leaf: ParsedCertificate, certificates: Sequence[ParsedCerti
     if leaf.public_key.kind != "SM2":
         return None
     for other in certificates:
-        usage = other.key_usage
-        if (
-            other != leaf
-            and not other.is_ca
-            and other.public_key.kind == "SM2"
-            and other.subject_name == leaf.subject_name
-            and usage is not None
-            and not usage.digital_signature
-        ):
+        if other != leaf and not other.is_ca and other.subject_name == leaf.subject_name and _only_encrypts(other):
             return other
     return None
 
@@ -484,7 +485,7 @@ def _pair_findings(
             "Send the two certificates of one order.",
             param,
         )
-    elif not any(encryption.signed_by(c) for c in (chain.issuers[:1] or (encryption,))):
+    elif _signed_by_a_stranger(encryption, chain):
         yield error(
             "ChainBroken",
             f"The signature of the encryption certificate {encryption.label} was not made by its issuer.",
@@ -506,6 +507,15 @@ def _pair_findings(
             "Signing and encryption certificate may be in each other's field: exchange them, and their keys.",
             "certificate",
         )
+
+
+def _signed_by_a_stranger(encryption: ParsedCertificate, chain: Chain) -> bool:
+    """Whether the issuer is known and did not sign. A self-signed pair is signed by either of its keys."""
+    issuers = chain.issuers[:1] or ((chain.leaf, encryption) if chain.leaf.is_self_signed else ())
+    try:
+        return bool(issuers) and not any(encryption.signed_by(c) for c in issuers)
+    except MalformedCertificateError:
+        return True
 
 
 def with_key(reading: Reading, key: PrivateKey) -> Reading:

@@ -1,0 +1,475 @@
+"""Uploads: what is stored of them, what refuses them, and how one replaces another."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from threading import Barrier
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from chalicelib.domain import csr, keys, pem
+from chalicelib.domain.csr import CsrSpec
+from chalicelib.domain.errors import (
+    CerthavenError,
+    CertificateRefused,
+    Conflict,
+    DuplicateCertificate,
+    InvalidRequest,
+    NameTaken,
+    NotFound,
+)
+from chalicelib.domain.findings import Severity
+from chalicelib.domain.model import MAX_LISTED_DOMAINS, Caller, Certificate, Role, Source
+from chalicelib.domain.validation import Bundle
+from chalicelib.functions.upload_validate import NAME_ATTEMPTS
+from tests.support.authority import NOW, Authority, Issued, self_signed
+from tests.support.records import ACCOUNT, MANAGER, OTHER_ACCOUNT, record
+from tests.support.sm2_builder import Sm2Authority, sm2_key
+from tests.support.uploads import House
+
+ROOT = Authority.root()
+MIDDLE = ROOT.intermediate()
+LEAF = MIDDLE.issue("www.example.com", "example.com")
+NEIGHBOUR = Caller(OTHER_ACCOUNT, Role.MANAGER, "token-2", "198.51.100.2", "request-2")
+NAME = "www.example.com-2026-ecdsa256"
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def bundle(issued: Issued = LEAF, *, key: bool = True, chain: str | None = MIDDLE.pem, **more) -> Bundle:
+    return Bundle(issued.pem, issued.key_pem if key else None, chain, **more)
+
+
+def codes(found, severity: Severity | None = None) -> list[str]:
+    return [f.code for f in found if severity is None or f.severity is severity]
+
+
+def refusal(house: House, given: Bundle, caller: Caller = MANAGER, **more) -> list[str]:
+    """The error codes with which an upload is refused."""
+    with pytest.raises(CertificateRefused) as caught:
+        house.upload(given, caller, **more)
+    assert house.store.certificates == {}
+    return codes(caught.value.findings, Severity.ERROR)
+
+
+def request_for(issued: Issued) -> str:
+    """A request made elsewhere with the key of a certificate."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(issued.certificate.subject)
+    return builder.sign(issued.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def issued_for(request) -> Issued:
+    """What a CA makes of a request: the certificate alone."""
+    return MIDDLE.issue("www.example.com", key=x509.load_pem_x509_csr(request.pem.encode()))
+
+
+class TestStoring:
+    """What an upload leaves behind."""
+
+    def test_the_private_key_is_sealed_for_this_certificate(self, house):
+        certificate = house.upload(bundle())
+        assert certificate.has_private_key
+        assert house.opened(certificate) == {"signing": LEAF.key.public_key()}
+
+    def test_no_key_text_is_in_record_material_or_trail(self, house):
+        house.upload(bundle())
+        secret = "".join(LEAF.key_pem.splitlines()[1:-1])
+        left = repr((house.store.certificates, house.store.materials, house.trail.events))
+        assert all(secret[i : i + 24] not in left for i in range(0, len(secret) - 24, 24))
+        assert "PRIVATE KEY" not in left
+
+    def test_the_chain_is_kept_issuer_first_and_root_last_whatever_order_it_came_in(self, house):
+        certificate = house.upload(Bundle(ROOT.pem + LEAF.pem + MIDDLE.pem, LEAF.key_pem))
+        material = house.material(certificate)
+        texts = (material.certificate, *material.chain)
+        assert [x509.load_pem_x509_certificate(t.encode()) for t in texts] == [
+            LEAF.certificate,
+            MIDDLE.certificate,
+            ROOT.certificate,
+        ]
+        assert codes(material.findings) == ["ChainReordered"]
+
+    def test_the_record_tells_what_the_certificate_says(self, house):
+        certificate = house.upload(bundle())
+        assert certificate.domains == ("www.example.com", "example.com")
+        assert (certificate.algorithm, certificate.key_size) == ("ECDSA", 256)
+        assert certificate.fingerprint == LEAF.fingerprint
+        assert int(certificate.serial_number, 16) == LEAF.certificate.serial_number
+        assert certificate.not_before == LEAF.certificate.not_valid_before_utc
+        assert certificate.not_after == LEAF.certificate.not_valid_after_utc
+        assert certificate.source is Source.UPLOAD
+
+    def test_who_uploaded_it_and_when_is_kept(self, house):
+        certificate = house.upload(bundle())
+        assert (certificate.account_id, certificate.created_by) == (ACCOUNT, MANAGER.token_id)
+        assert certificate.created_at == certificate.updated_at == NOW
+
+    def test_what_the_caller_says_of_it_is_kept(self, house):
+        certificate = house.upload(bundle(), tags={"env": "test"}, resource_group="web", notifications=True)
+        held = house.store.get(ACCOUNT, certificate.id)
+        assert (held.tags, held.resource_group, held.notifications) == ({"env": "test"}, "web", True)
+
+    def test_the_event_that_brought_it_is_kept(self, house):
+        assert house.upload(bundle(), origin="drop/a.pem#v1").origin == "drop/a.pem#v1"
+        assert house.trail.events[-1].detail["origin"] == "drop/a.pem#v1"
+
+    def test_of_many_domains_the_record_lists_the_first_and_the_material_all(self, house):
+        domains = [f"host-{n}.example.com" for n in range(MAX_LISTED_DOMAINS + 7)]
+        certificate = house.upload(bundle(MIDDLE.issue(*domains)))
+        assert certificate.domains == tuple(domains[:MAX_LISTED_DOMAINS])
+        assert certificate.domains_total == len(domains)
+        assert house.material(certificate).domains == tuple(domains)
+
+    def test_lasting_warnings_become_risks_and_passing_ones_do_not(self, house):
+        made = self_signed("a.example.com", days=500)
+        certificate = house.upload(Bundle(made.pem + made.pem, made.key_pem))
+        assert set(certificate.risks) == {"SelfSigned", "ValidityTooLong"}
+        assert set(codes(house.material(certificate).findings)) == {"SelfSigned", "ValidityTooLong", "DuplicateInput"}
+
+    def test_both_halves_of_an_sm2_pair_are_kept_and_both_keys_sealed(self, house):
+        authority = Sm2Authority.root()
+        signing, encryption = authority.issue_pair("sm2.example.com")
+        certificate = house.upload(
+            bundle(
+                signing,
+                chain=authority.pem,
+                encryption_certificate=encryption.pem,
+                encryption_private_key=encryption.key_pem,
+            )
+        )
+        material = house.material(certificate)
+        assert (certificate.algorithm, certificate.name) == ("SM2", "sm2.example.com-2026-sm2")
+        assert pem.scan(material.encryption_certificate).blocks[0].der == encryption.der
+        held = house.vault.open(certificate.key_context, material.keys)
+        assert {box: text.decode().split() for box, text in held.items()} == {
+            "signing": signing.key_pem.split(),
+            "encryption": encryption.key_pem.split(),
+        }
+
+    def test_a_refused_upload_leaves_nothing(self, house):
+        assert refusal(house, Bundle(LEAF.pem, MIDDLE.issue("b", number=2).key_pem)) == [
+            "KeyMismatch",
+            "ChainIncomplete",
+        ]
+        assert house.trail.events == []
+
+    def test_the_trail_tells_of_an_upload_once(self, house):
+        certificate = house.upload(bundle())
+        (event,) = house.trail.events
+        assert (event.action, event.target, event.result) == ("certificate.upload", certificate.id, "ok")
+        assert (event.account_id, event.actor, event.role) == (ACCOUNT, "token-1", "manager")
+        assert (event.at, event.source_ip, event.request_id) == (NOW, "192.0.2.1", "request-1")
+        assert event.detail == {"name": NAME, "fingerprint": LEAF.fingerprint, "origin": "api"}
+
+
+class TestNames:
+    """What a certificate is called."""
+
+    def test_without_a_name_domain_year_and_algorithm_are_suggested(self, house):
+        assert house.upload(bundle()).name == NAME
+
+    def test_a_suggested_name_that_is_taken_gives_way_to_the_next(self, house):
+        made = [MIDDLE.issue("www.example.com", number=n) for n in (1, 2, 3)]
+        assert [house.upload(bundle(m)).name for m in made] == [NAME, f"{NAME}-2", f"{NAME}-3"]
+
+    def test_a_preferred_name_gives_way_too(self, house):
+        other = MIDDLE.issue("b.example.com", number=2)
+        names = [house.upload(bundle(m), preferred_name="dropped").name for m in (LEAF, other)]
+        assert names == ["dropped", "dropped-2"]
+
+    def test_a_name_that_the_caller_insists_on_is_taken_or_refused(self, house):
+        assert house.upload(bundle(), name="mine").name == "mine"
+        with pytest.raises(NameTaken):
+            house.upload(bundle(MIDDLE.issue("b.example.com", number=2)), name="mine")
+        assert len(house.store.certificates) == 1
+
+    def test_names_of_another_account_are_free(self, house):
+        house.upload(bundle(), name="mine")
+        assert house.upload(bundle(), NEIGHBOUR, name="mine").account_id == OTHER_ACCOUNT
+
+    def test_a_suggestion_that_is_taken_in_the_meantime_is_made_anew(self, house):
+        rival = MIDDLE.issue("www.example.com", number=2)
+        house.store.rivals = [lambda: house.upload(bundle(rival), name=NAME)]
+        assert house.upload(bundle()).name == f"{NAME}-2"
+        assert [e.detail["name"] for e in house.trail.events] == [NAME, f"{NAME}-2"]
+
+    @pytest.mark.parametrize(("rivals", "stored"), [(NAME_ATTEMPTS - 1, True), (NAME_ATTEMPTS, False)])
+    def test_a_suggestion_is_made_anew_only_so_often(self, house, rivals, stored):
+        def take(number):
+            name = NAME if number == 1 else f"{NAME}-{number}"
+            house.store.put_unseen(record(account_id=ACCOUNT, name=name))
+
+        house.store.rivals = [partial(take, number) for number in range(1, rivals + 1)]
+        with nullcontext() if stored else pytest.raises(NameTaken):
+            house.upload(bundle())
+        assert (house.store.by_fingerprint(ACCOUNT, LEAF.fingerprint) is not None) is stored
+
+
+class TestDuplicates:
+    """One certificate, one record."""
+
+    def test_a_certificate_held_already_is_refused_with_its_id(self, house):
+        first = house.upload(bundle())
+        with pytest.raises(DuplicateCertificate) as caught:
+            house.upload(bundle(), name="other")
+        assert caught.value.existing_id == first.id
+        assert len(house.trail.events) == 1
+
+    def test_another_account_may_hold_the_same_certificate(self, house):
+        ids = {house.upload(bundle()).id, house.upload(bundle(), NEIGHBOUR).id}
+        assert len(ids) == len(house.store.certificates) == 2
+
+    def test_two_uploads_of_one_certificate_at_once_make_one_record(self, house):
+        start = Barrier(2)
+
+        def attempt(_):
+            start.wait(timeout=10)
+            try:
+                return house.upload(bundle()).id
+            except DuplicateCertificate as duplicate:
+                return duplicate.existing_id
+
+        with ThreadPoolExecutor(2) as threads:
+            seen = set(threads.map(attempt, range(2)))
+        assert seen == {c.id for c in house.store.certificates.values()}
+        assert len(seen) == len(house.trail.events) == 1
+
+
+class TestParsing:
+    """What an upload would say, without one."""
+
+    def test_parsing_stores_nothing(self, house):
+        found = house.parse(bundle())
+        assert (found.suggested_name, codes(found.verdict.findings)) == (NAME, [])
+        assert (house.store.certificates, house.store.materials, house.trail.events) == ({}, {}, [])
+
+    def test_a_suggested_name_is_a_free_one(self, house):
+        house.upload(bundle())
+        assert house.parse(bundle(MIDDLE.issue("www.example.com", number=2))).suggested_name == f"{NAME}-2"
+
+    def test_a_duplicate_and_a_taken_name_are_findings_that_refuse(self, house):
+        held = house.upload(bundle(), name="mine")
+        found = house.parse(bundle(), name="mine").verdict
+        assert codes(found.findings, Severity.ERROR) == ["DuplicateCertificate", "NameTaken"]
+        assert held.id in found.findings[0].message
+        assert found.refused
+
+    def test_what_another_account_holds_is_not_told(self, house):
+        house.upload(bundle(), NEIGHBOUR, name="mine")
+        assert codes(house.parse(bundle(), name="mine").verdict.findings) == []
+
+    def test_what_is_no_certificate_gets_no_name(self, house):
+        found = house.parse(Bundle("nothing of the kind"))
+        assert (found.suggested_name, found.verdict.leaf) == (None, None)
+        assert codes(found.verdict.findings) == ["CertificateFormatIncorrect"]
+
+    @pytest.mark.parametrize("given", [bundle(key=False), Bundle(LEAF.pem), Bundle("?"), Bundle()])
+    def test_an_upload_is_refused_for_exactly_what_parsing_says(self, house, given):
+        assert refusal(house, given) == codes(house.parse(given).verdict.findings, Severity.ERROR)
+
+
+class TestStoredKeys:
+    """Keys that were made here, with a signing request."""
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_the_key_of_a_request_made_here_is_found(self, house, named):
+        request = house.csrs.create(MANAGER, CsrSpec("www.example.com", algorithm="ECC"))
+        issued = issued_for(request)
+        certificate = house.upload(bundle(issued, key=False), csr_id=request.id if named else None)
+        assert certificate.has_private_key
+        assert house.opened(certificate) == {"signing": issued.certificate.public_key()}
+
+    def test_the_key_of_an_sm2_request_is_found_beside_a_given_encryption_key(self, house):
+        authority = Sm2Authority.root()
+        signing, encryption = authority.issue_pair("sm2.example.com")
+        key = keys.load(pem.scan(sm2_key(1).pem()).blocks[0])
+        request = csr.make(csr.check(CsrSpec("sm2.example.com", algorithm="SM2")), key)
+        house.csrs.store(MANAGER, None, pem.encode("CERTIFICATE REQUEST", request), signing.key_pem)
+        both = {"encryption_certificate": encryption.pem, "encryption_private_key": encryption.key_pem}
+        certificate = house.upload(bundle(signing, key=False, chain=authority.pem, **both))
+        assert set(house.material(certificate).keys.boxes) == {"signing", "encryption"}
+
+    def test_a_key_that_is_given_needs_no_request(self, house):
+        request = house.csrs.store(MANAGER, None, request_for(LEAF), None)
+        assert house.upload(bundle(), csr_id=request.id).has_private_key
+
+    def test_a_given_key_that_does_not_match_is_not_excused_by_a_request(self, house):
+        request = house.csrs.create(MANAGER, CsrSpec("www.example.com", algorithm="ECC"))
+        given = Bundle(issued_for(request).pem, LEAF.key_pem, MIDDLE.pem)
+        assert refusal(house, given) == refusal(house, given, csr_id=request.id) == ["KeyMismatch"]
+
+    def test_a_given_key_that_cannot_be_read_is_told_of_and_not_passed_over(self, house):
+        request = house.csrs.create(MANAGER, CsrSpec("www.example.com", algorithm="ECC"))
+        given = Bundle(issued_for(request).pem, LEAF.key_as("pkcs8", b"secret"), MIDDLE.pem)
+        assert refusal(house, given) == ["PrivateKeyEncrypted"]
+
+    def test_a_named_request_for_another_key_is_refused(self, house):
+        request = house.csrs.create(MANAGER, CsrSpec("www.example.com", algorithm="ECC"))
+        with pytest.raises(CertificateRefused) as caught:
+            house.upload(bundle(key=False), csr_id=request.id)
+        (finding,) = caught.value.findings
+        assert (finding.code, finding.param) == ("KeyMismatch", "csr_id")
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_a_request_whose_key_is_elsewhere_lets_the_certificate_in_without_one(self, house, named):
+        request = house.csrs.store(MANAGER, "made-elsewhere", request_for(LEAF), None)
+        certificate = house.upload(bundle(key=False), csr_id=request.id if named else None)
+        assert not certificate.has_private_key
+        material = house.material(certificate)
+        assert material.keys is None
+        assert codes(material.findings) == ["PrivateKeyElsewhere"]
+        assert "made-elsewhere" in material.findings[0].message
+
+    def test_without_a_key_and_without_a_request_the_key_is_missed(self, house):
+        house.csrs.create(MANAGER, CsrSpec("www.example.com", algorithm="ECC"))
+        assert refusal(house, bundle(key=False)) == ["PrivateKeyMissing"]
+
+    def test_a_request_of_another_account_is_neither_named_nor_found(self, house):
+        request = house.csrs.store(NEIGHBOUR, None, request_for(LEAF), LEAF.key_pem)
+        for ask in (house.upload, house.parse):
+            with pytest.raises(NotFound):
+                ask(bundle(key=False), csr_id=request.id)
+        assert refusal(house, bundle(key=False)) == ["PrivateKeyMissing"]
+
+
+class TestRenewal:
+    """One certificate in place of another."""
+
+    @pytest.fixture
+    def old(self, house) -> Certificate:
+        held = house.upload(
+            bundle(), name="shop", tags={"env": "live"}, resource_group="web", notifications=True, origin="drop#v1"
+        )
+        deployed = replace(held, deployed=True, version=held.version + 1)
+        house.store.update(held, deployed, house.trail.events[-1])
+        house.clock.advance(timedelta(days=1))
+        return deployed
+
+    NEW = MIDDLE.issue("www.example.com", "example.com", number=2, not_before=NOW)
+
+    def test_the_new_one_takes_over_name_tags_group_notices_and_deployments(self, house, old):
+        new = house.renew(old, bundle(self.NEW), name="ignored", tags={"x": "y"}, resource_group="z")
+        assert (new.name, new.tags, new.resource_group) == ("shop", {"env": "live"}, "web")
+        assert new.notifications
+        assert new.deployed
+        assert new.fingerprint == self.NEW.fingerprint
+        assert house.store.get(ACCOUNT, new.id) == new
+
+    def test_each_names_the_other(self, house, old):
+        new = house.renew(old, bundle(self.NEW))
+        assert new.replaces == old.id
+        assert house.store.get(ACCOUNT, old.id).replaced_by == new.id
+
+    def test_the_old_one_stays_silent_under_a_name_that_says_so(self, house, old):
+        house.renew(old, bundle(self.NEW))
+        retired = house.store.get(ACCOUNT, old.id)
+        assert retired.name == f"shop-replaced-{old.id[-6:].lower()}"
+        assert not retired.notifications
+        assert (retired.version, retired.updated_at) == (old.version + 1, house.clock())
+        assert retired.fingerprint == LEAF.fingerprint
+        assert house.opened(retired) == {"signing": LEAF.key.public_key()}
+
+    def test_a_long_name_is_cut_for_the_suffix(self, house):
+        old = house.upload(bundle(), name="n" * 63)
+        house.renew(old, bundle(self.NEW))
+        retired = house.store.get(ACCOUNT, old.id).name
+        assert len(retired) == 63
+        assert retired.endswith(f"-replaced-{old.id[-6:].lower()}")
+
+    def test_the_new_key_is_sealed_for_the_new_certificate(self, house, old):
+        new = house.renew(old, bundle(self.NEW))
+        assert house.opened(new) == {"signing": self.NEW.key.public_key()}
+
+    def test_the_trail_tells_what_replaced_what(self, house, old):
+        new = house.renew(old, bundle(self.NEW))
+        event = house.trail.events[-1]
+        assert (event.action, event.target) == ("certificate.renew", new.id)
+        assert event.detail == {"replaces": old.id, "name": "shop", "fingerprint": self.NEW.fingerprint}
+
+    def test_a_replacement_can_be_replaced_in_its_turn(self, house, old):
+        new = house.renew(old, bundle(self.NEW))
+        third = house.renew(new, bundle(MIDDLE.issue("www.example.com", "example.com", number=3)))
+        assert (third.name, third.replaces) == ("shop", new.id)
+        assert len({c.name for c in house.store.certificates.values()}) == 3
+
+    def test_what_was_replaced_is_not_replaced_again(self, house, old):
+        new = house.renew(old, bundle(self.NEW))
+        with pytest.raises(Conflict) as caught:
+            house.renew(old, bundle(MIDDLE.issue("www.example.com", number=3)))
+        assert caught.value.code == "AlreadyReplaced"
+        assert new.id in caught.value.message
+
+    def test_of_two_renewals_at_once_one_wins(self, house, old):
+        rival = MIDDLE.issue("www.example.com", "example.com", number=3)
+        house.store.rivals = [lambda: house.renew(old, bundle(rival))]
+        with pytest.raises(Conflict) as caught:
+            house.renew(old, bundle(self.NEW))
+        assert caught.value.code == "ConcurrentChange"
+        assert house.store.by_fingerprint(ACCOUNT, self.NEW.fingerprint) is None
+        assert len(house.store.certificates) == 2
+
+    @pytest.mark.parametrize("csr_id", [None, "01J00000000000000000000000"])
+    def test_an_upload_cannot_issue_its_own_replacement(self, house, old, csr_id):
+        with pytest.raises(InvalidRequest) as caught:
+            house.renew(old, Bundle(), csr_id=csr_id)
+        assert caught.value.code == "SourceCannotRenew"
+
+    def test_domains_that_the_replacement_does_not_cover_are_warned_of(self, house, old):
+        new = house.renew(old, bundle(MIDDLE.issue("www.example.com", number=2)))
+        (finding,) = house.material(new).findings
+        assert (finding.code, finding.severity) == ("DomainsDiffer", Severity.WARNING)
+        assert "does not cover example.com," in finding.message
+
+    def test_of_many_lost_domains_the_first_are_named_and_the_rest_counted(self, house):
+        old = house.upload(bundle(MIDDLE.issue(*(f"h{n}.example.com" for n in range(60)))))
+        new = house.renew(old, bundle(MIDDLE.issue("h59.example.com", number=2)))
+        message = house.material(new).findings[0].message
+        assert "h4.example.com and 54 more" in message
+        assert "h5.example.com" not in message
+
+    def test_a_wildcard_in_place_of_its_hosts_covers_them(self, house, old):
+        new = house.renew(old, bundle(MIDDLE.issue("*.example.com", "example.com", number=2)))
+        assert codes(house.material(new).findings) == []
+
+    def test_the_same_certificate_is_no_replacement(self, house, old):
+        with pytest.raises(DuplicateCertificate) as caught:
+            house.renew(old, bundle())
+        assert caught.value.existing_id == old.id
+        assert house.store.get(ACCOUNT, old.id) == old
+
+    @pytest.mark.parametrize("given", [Bundle("?"), bundle(NEW, key=False), bundle(NEW, chain=None)])
+    def test_a_bad_replacement_is_refused_and_the_old_one_untouched(self, house, old, given):
+        before = dict(house.store.certificates)
+        with pytest.raises(CertificateRefused):
+            house.renew(old, given)
+        assert house.store.certificates == before
+
+    def test_a_certificate_of_another_account_is_not_found(self, house, old):
+        with pytest.raises(NotFound) as foreign:
+            house.renew(old, bundle(self.NEW), NEIGHBOUR)
+        assert foreign.value.code == "NotFound"
+        assert house.store.get(ACCOUNT, old.id) == old
+
+    def test_the_key_of_a_request_made_here_is_found(self, house, old):
+        request = house.csrs.create(MANAGER, CsrSpec("www.example.com", algorithm="ECC"))
+        assert house.renew(old, bundle(issued_for(request), key=False)).has_private_key
+
+
+def test_every_refusal_of_an_upload_has_a_message_and_a_hint(house):
+    house.upload(bundle(), name="mine")
+    other = MIDDLE.issue("b.example.com", number=2)
+    for given, more in ((bundle(), {}), (bundle(other), {"name": "mine"}), (Bundle(), {}), (Bundle(LEAF.pem), {})):
+        with pytest.raises(CerthavenError) as caught:
+            house.upload(given, **more)
+        assert caught.value.message
+        assert caught.value.hint
