@@ -10,13 +10,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID, PublicKeyAlgorithmOID
 
-from chalicelib.domain import sm2
+from chalicelib.domain import der, signatures, sm2
 from chalicelib.domain.lazy import lazy
 
 if TYPE_CHECKING:
@@ -78,6 +77,12 @@ class PublicKey:
             encoded = self.native.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return hashlib.sha256(encoded).hexdigest()
 
+    def same_as(self, other: PublicKey) -> bool:
+        """Whether both are one key; an RSA key is the same with and without its PSS label."""
+        if self.native is None or other.native is None:
+            return self.native is other.native and self.spki == other.spki
+        return self.native == other.native
+
     @property
     def label(self) -> str:
         """As people write it: ``RSA 2048``, ``ECDSA P-256``, ``SM2``."""
@@ -113,9 +118,10 @@ def same_name(one: x509.Name, other: x509.Name) -> bool:
 
     The last parts, which tell most names apart, are compared first.
     """
-    if len(one.rdns) != len(other.rdns):
+    mine, theirs = one.rdns, other.rdns
+    if len(mine) != len(theirs):
         return False
-    return all(_same_part(mine, theirs) for mine, theirs in zip(reversed(one.rdns), reversed(other.rdns), strict=True))
+    return all(map(_same_part, reversed(mine), reversed(theirs)))
 
 
 def _same_part(one: x509.RelativeDistinguishedName, other: x509.RelativeDistinguishedName) -> bool:
@@ -337,37 +343,14 @@ class ParsedCertificate:
         key = issuer.public_key.native
         if key is None or isinstance(key, dsa.DSAPublicKey):
             raise MalformedCertificateError(f"signatures by {issuer.public_key.label} keys cannot be checked")
-        try:
-            return _verify(self.x509, key)
-        except (InvalidSignature, InternalError, UnsupportedAlgorithm, ValueError, TypeError):
-            return False
+        return signatures.holds(self.x509, self._signed_part, key)
 
-
-def _verify(certificate: x509.Certificate, key: object) -> bool:
-    """True, or raise (mostly `InvalidSignature`): `x509.verify_directly_issued_by` refuses SHA-1, and knows no SM2."""
-    signature, signed = certificate.signature, certificate.tbs_certificate_bytes
-    if isinstance(key, tuple):
-        named = certificate.signature_algorithm_oid.dotted_string == sm2.SIGNATURE_OID
-        return named and sm2.verify_any(key, signature, signed) is not None
-    if isinstance(key, rsa.RSAPublicKey):
-        how = certificate.signature_algorithm_parameters
-        if not isinstance(how, padding.PSS | padding.PKCS1v15):
-            raise InvalidSignature
-        key.verify(signature, signed, how, _hash_of(certificate))
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        key.verify(signature, signed, ec.ECDSA(_hash_of(certificate)))
-    elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        key.verify(signature, signed)
-    else:
-        raise InvalidSignature
-    return True
-
-
-def _hash_of(certificate: x509.Certificate) -> hashes.HashAlgorithm:
-    algorithm = certificate.signature_hash_algorithm
-    if algorithm is None:
-        raise InvalidSignature
-    return algorithm
+    @lazy
+    def _signed_part(self) -> bytes:
+        """The TBSCertificate as it stands; the library would encode it anew."""
+        outer = der.element(self.der)
+        inner = None if outer is None else der.element(self.der, outer.start)
+        return b"" if outer is None or inner is None else self.der[outer.start : inner.end]
 
 
 def looks_like_host(text: str) -> bool:

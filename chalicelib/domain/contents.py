@@ -150,11 +150,11 @@ class _Collector:
         headers = {name.upper(): value for name, value in block.headers}
         if block.label == "ENCRYPTED PRIVATE KEY" or block.kind is Kind.ENCRYPTED_PKCS8:
             plain = self.opened(lambda secret, budget: pbe.decrypt_pkcs8(block.der, secret, budget))
-            return replace(block, label="PRIVATE KEY", der=plain, kind=Kind.PKCS8)
+            return block._replace(label="PRIVATE KEY", der=plain, kind=Kind.PKCS8)
         if "ENCRYPTED" in headers.get("PROC-TYPE", ""):
             dek = headers.get("DEK-INFO", "")
             plain = self.opened(lambda secret, _: pbe.decrypt_pem(dek, block.der, secret))
-            return replace(block, der=plain, headers=(), kind=der.kind(plain))
+            return block._replace(der=plain, headers=(), kind=der.kind(plain))
         return block
 
     def contents(self) -> Contents:

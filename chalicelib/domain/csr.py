@@ -11,13 +11,12 @@ from functools import cached_property
 from typing import Final, cast
 
 from cryptography import x509
-from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID, PublicKeyAlgorithmOID
 
-from chalicelib.domain import ber, der, keys, naming, policy, sm2
+from chalicelib.domain import ber, der, keys, naming, policy, signatures, sm2
 from chalicelib.domain.certificate import (
     BROKEN_HASHES,
     PublicKey,
@@ -364,31 +363,5 @@ class ParsedCsr:
     @cached_property
     def is_signed_by_its_key(self) -> bool:
         """Whether the signature proves that the requester has the private key (RFC 2986, 3, note 2)."""
-        try:
-            self._verify()
-        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-            return False
-        return True
-
-    def _verify(self) -> None:
-        """Raises: InvalidSignature, or another of the library's errors, unless the signature is right."""
-        signature, signed, key = self.x509.signature, self.x509.tbs_certrequest_bytes, self.public_key.native
-        if isinstance(key, tuple):
-            named = self.x509.signature_algorithm_oid.dotted_string == sm2.SIGNATURE_OID
-            if not named or sm2.verify_any(key, signature, signed) is None:
-                raise InvalidSignature
-        elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-            key.verify(signature, signed)
-        elif self._hash is None:
-            raise InvalidSignature
-        elif isinstance(key, rsa.RSAPublicKey):
-            how = self.x509.signature_algorithm_parameters
-            if not isinstance(how, padding.PSS | padding.PKCS1v15):
-                raise InvalidSignature
-            key.verify(signature, signed, how, self._hash)
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, signed, ec.ECDSA(self._hash))
-        elif isinstance(key, dsa.DSAPublicKey):
-            key.verify(signature, signed, self._hash)
-        else:
-            raise InvalidSignature
+        key = self.public_key.native
+        return key is not None and signatures.holds(self.x509, self.x509.tbs_certrequest_bytes, key)

@@ -7,9 +7,9 @@ signature that the other side's public key verifies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
-from typing import Final, cast
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
@@ -74,6 +74,15 @@ _ALGORITHMS: Final = {
     "2.16.840.1.101.3.4.3.18": "ML-DSA-65",
     "2.16.840.1.101.3.4.3.19": "ML-DSA-87",
 }
+#: AlgorithmIdentifiers of keys on P-256, P-384 and P-521 by name (RFC 5480), which are surely not SM2.
+_NIST_IDENTIFIERS: Final = frozenset(
+    bytes.fromhex(identifier)
+    for identifier in (
+        "301306072a8648ce3d020106082a8648ce3d030107",
+        "301006072a8648ce3d020106052b81040022",
+        "301006072a8648ce3d020106052b81040023",
+    )
+)
 _ALGORITHM_OF_KIND: Final = {Kind.RSA_PRIVATE: "RSA", Kind.EC_PRIVATE: "EC", Kind.DSA_PRIVATE: "DSA"}
 _LOADABLE: Final = frozenset({"RSA", "RSA-PSS", "EC", "Ed25519", "Ed448"})
 
@@ -226,9 +235,8 @@ def _load(block: Block, param: str) -> PrivateKey:
         raise _RefusalError(finding)
     if block.label == "OPENSSH PRIVATE KEY":
         block = _from_openssh(block)
-    block = replace(block, kind=der.kind(block.der))
     algorithm, identifier = _algorithm(block)
-    if algorithm in {"EC", "SM2"}:
+    if algorithm in {"EC", "SM2"} and identifier not in _NIST_IDENTIFIERS:
         try:
             pair = sm2.load_private_key(block.label, block.der)
         except sm2.Sm2Error:
@@ -251,7 +259,7 @@ def _from_openssh(block: Block) -> Block:
     """The same key as PKCS #8. Raises: ValueError or UnsupportedAlgorithm when it cannot be read."""
     native = load_ssh_private_key(encode(block.label, block.der).encode(), None, unsafe_skip_rsa_key_validation=True)
     content = native.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    return replace(block, label="PRIVATE KEY", der=content, kind=Kind.PKCS8)
+    return block._replace(label="PRIVATE KEY", der=content, kind=Kind.PKCS8)
 
 
 def _algorithm(block: Block) -> tuple[str, bytes]:
@@ -266,13 +274,21 @@ def _algorithm(block: Block) -> tuple[str, bytes]:
         if block.kind not in _ALGORITHM_OF_KIND:
             raise ValueError("no shape of a private key")
         return _ALGORITHM_OF_KIND[block.kind], b""
-    outer = cast("der.Element", der.element(block.der))
-    version, identifier, _ = islice(der.children(block.der, outer), 3)
+    version, identifier, _ = _pkcs8_parts(block.der)
     oid = next(der.children(block.der, identifier), None)
     if oid is None or oid.tag != der.OBJECT_IDENTIFIER:
         raise ValueError("no algorithm identifier")
     dotted = asn1.decode_der(x509.ObjectIdentifier, block.der[identifier.start : oid.end]).dotted_string
     return _ALGORITHMS.get(dotted, f"of algorithm {dotted}"), block.der[version.end : identifier.end]
+
+
+def _pkcs8_parts(content: bytes) -> list[der.Element]:
+    """Version, algorithm identifier and private key. Raises: ValueError when there are fewer parts."""
+    outer = der.element(content)
+    parts = [] if outer is None else list(islice(der.children(content, outer), 3))
+    if len(parts) < 3:
+        raise ValueError("no shape of PKCS #8")
+    return parts
 
 
 def _unsupported(what: str, block: Block, param: str) -> _RefusalError:
@@ -293,8 +309,7 @@ def _check_rsa(block: Block, param: str) -> None:
     """Bound the size of an RSA key, then hold its numbers against each other, before the library sees them."""
     content = block.der
     if block.kind is Kind.PKCS8:
-        outer = cast("der.Element", der.element(content))
-        *_, inner = islice(der.children(content, outer), 3)
+        *_, inner = _pkcs8_parts(content)
         content = content[inner.start : inner.end]
     numbers = asn1.decode_der(_RsaNumbers, content)
     bits = numbers.n.bit_length()
@@ -347,28 +362,22 @@ def _from_sm2(scalar: int, point: sm2.Point) -> PrivateKey:
 
 
 def matches(key: PrivateKey, public: PublicKey) -> bool:
-    """Whether `key` is the private half of `public`: the same public key, and proven by use."""
-    return key.public_fingerprint == public.fingerprint and proves(key, public)
+    """Whether `key` is the private half of `public`.
 
-
-def proves(key: PrivateKey, public: PublicKey) -> bool:
-    """Whether what `key` signs verifies with `public`; for SM2, whether the scalar gives the point."""
+    The public half of a key was worked out from its number when it was loaded (SM2, Ed25519, Ed448), or held against
+    it by the library (ECDSA, SEC 1, 3.2.2.1), so that the same public key is proof. Of RSA the library checked nothing,
+    which would take 38 ms: there, what the key signs must verify.
+    """
+    if not key.public.same_as(public):
+        return False
     native, other = key.native, public.native
-    if isinstance(native, int):
-        # The key's own public half was worked out from the scalar, whatever stood beside it.
-        return key.public.native == other
+    if not isinstance(native, rsa.RSAPrivateKey):
+        return True
+    if not isinstance(other, rsa.RSAPublicKey):
+        return False
+    scheme = _PSS if "RSA-PSS" in {key.kind, public.kind} else padding.PKCS1v15()
     try:
-        if isinstance(native, rsa.RSAPrivateKey) and isinstance(other, rsa.RSAPublicKey):
-            scheme = _PSS if "RSA-PSS" in {key.kind, public.kind} else padding.PKCS1v15()
-            other.verify(native.sign(_PROOF, scheme, _DIGEST), _PROOF, scheme, _DIGEST)
-        elif isinstance(native, ec.EllipticCurvePrivateKey) and isinstance(other, ec.EllipticCurvePublicKey):
-            other.verify(native.sign(_PROOF, ec.ECDSA(_DIGEST)), _PROOF, ec.ECDSA(_DIGEST))
-        elif (isinstance(native, ed25519.Ed25519PrivateKey) and isinstance(other, ed25519.Ed25519PublicKey)) or (
-            isinstance(native, ed448.Ed448PrivateKey) and isinstance(other, ed448.Ed448PublicKey)
-        ):
-            other.verify(native.sign(_PROOF), _PROOF)
-        else:
-            return False
+        other.verify(native.sign(_PROOF, scheme, _DIGEST), _PROOF, scheme, _DIGEST)
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         return False
     return True

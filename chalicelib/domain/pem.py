@@ -132,11 +132,14 @@ def _read(text: str, param: str, code: str) -> PemText:
         return PemText(findings=(_not_pem(text, param, code),))
     certificates = tuple(b for b in found.blocks if b.label == "CERTIFICATE")
     private_keys = tuple(b for b in found.blocks if b.is_private_key)
-    others = [b for b in found.blocks if b not in certificates and b not in private_keys]
-    findings = [error(_code_of(p, code), p.message, p.hint, param) for p in found.problems]
     wanted, wrong = certificates, private_keys
     if code == "PrivateKeyFormatIncorrect":
         wanted, wrong = private_keys, certificates
+    nothing_else = len(certificates) + len(private_keys) == len(found.blocks)
+    if wanted and nothing_else and not found.problems and not found.repairs:
+        return PemText(certificates, private_keys)
+    others = [b for b in found.blocks if b.label != "CERTIFICATE" and not b.is_private_key]
+    findings = [error(_code_of(p, code), p.message, p.hint, param) for p in found.problems]
     findings += _about_others(others, param, code, passable=bool(wanted))
     if not wanted and not findings:
         findings.append(_only_the_other(wrong, param, code))

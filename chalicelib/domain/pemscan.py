@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from chalicelib.domain import der
 from chalicelib.domain.der import Kind
@@ -69,12 +69,9 @@ CANONICAL_LABELS: Final = {
 #: How an OpenSSH key that no passphrase protects begins: magic, then the cipher's name (PROTOCOL.key).
 OPENSSH_PLAIN: Final = b"openssh-key-v1\0\0\0\0\x04none"
 
-#: A block as openssl writes it.
-_SOUND: Final = re.compile(
-    r"-----BEGIN (CERTIFICATE|(?:RSA |EC )?PRIVATE KEY)-----\n"
-    r"((?:[A-Za-z0-9+/]{64}\n)*(?:[A-Za-z0-9+/]{4}){0,15}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)\n)"
-    r"-----END \1-----\n"
-)
+#: The first line of a block as openssl writes it, for the labels that are most in use.
+_SOUND: Final = re.compile(r"-----BEGIN (CERTIFICATE|(?:RSA |EC )?PRIVATE KEY)-----\n")
+_WIDTH: Final = 64
 
 
 class Repair(StrEnum):
@@ -133,9 +130,8 @@ class Fault(StrEnum):
     TOO_MANY_BLOCKS = "too_many_blocks"
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One sound block.
+class Block(NamedTuple):
+    """One sound block. Its repr does not show its content.
 
     Attributes:
         label: what it holds, by the name RFC 7468 has for that, in upper case.
@@ -148,12 +144,15 @@ class Block:
     """
 
     label: str
-    der: bytes = field(repr=False)
+    der: bytes
     headers: tuple[tuple[str, str], ...] = ()
     line: int = 1
     number: int = 1
     original_label: str = ""
     kind: Kind | None = None
+
+    def __repr__(self) -> str:
+        return f"<Block {self.label}, {len(self.der)} bytes>"
 
     @property
     def is_private_key(self) -> bool:
@@ -212,19 +211,38 @@ def _scan_sound(text: str) -> Scan | None:
     blocks: list[Block] = []
     position, line = 0, 1
     while position < len(text) and len(blocks) < MAX_BLOCKS:
-        found = _SOUND.match(text, position)
-        if found is None:
+        begin = _SOUND.match(text, position)
+        if begin is None:
             return None
-        label = found[1]
-        content = binascii.a2b_base64(found[2])
-        outer = der.element(content)
-        if outer is None or outer.tag != der.SEQUENCE or outer.end != len(content):
-            return None
-        is_v3 = content[4:6] == b"\x30\x82" and content[8:10] == b"\xa0\x03"
-        kind = Kind.CERTIFICATE if is_v3 else der.kind(content)
-        if kind is None or LABELS[kind] != label:
+        label = begin[1]
+        end_line = f"-----END {label}-----\n"
+        end = text.find(end_line, begin.end())
+        content = _sound_body(text[begin.end() : max(end, begin.end())])
+        kind = None if content is None else _whole_kind(content)
+        if content is None or kind is None or LABELS[kind] != label:
             return None
         blocks.append(Block(label, content, (), line, len(blocks) + 1, label, kind))
-        position = found.end()
-        line += found[0].count("\n")
+        line += 2 + text.count("\n", begin.end(), end)
+        position = end + len(end_line)
     return Scan(tuple(blocks), (), (), 2 * len(blocks)) if position == len(text) and blocks else None
+
+
+def _sound_body(body: str) -> bytes | None:
+    """The content of base64 in lines of 64 characters, the last one perhaps shorter, and nothing else."""
+    bare = body.replace("\n", "")
+    line_ends = body[_WIDTH :: _WIDTH + 1]
+    if not bare or len(body) - len(bare) != -(-len(bare) // _WIDTH) or body[-1] != "\n" or line_ends.strip("\n"):
+        return None
+    try:
+        return binascii.a2b_base64(bare, strict_mode=True)
+    except ValueError:  # not ASCII, or not base64
+        return None
+
+
+def _whole_kind(content: bytes) -> Kind | None:
+    """What a DER value of exactly this length is."""
+    outer = der.element(content)
+    if outer is None or outer.tag != der.SEQUENCE or outer.end != len(content):
+        return None
+    is_v3 = content[4:6] == b"\x30\x82" and content[8:10] == b"\xa0\x03"
+    return Kind.CERTIFICATE if is_v3 else der.kind(content)

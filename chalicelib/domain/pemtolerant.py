@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from chalicelib.domain import der
@@ -304,7 +304,7 @@ class _Scanner:
             label = LABELS[kind]
         if label != block.original_label and block.original_label not in _RENAMED_WITHOUT_A_WORD:
             repairs[Repair.LABEL] = None
-        return replace(block, label=label, kind=kind)
+        return block._replace(label=label, kind=kind)
 
     def _outside(self, end: int) -> None:
         """Look at the text between blocks: ignored, unless it is a block without its markers."""

@@ -184,11 +184,7 @@ def _choose_leaf(certificates: Sequence[ParsedCertificate], held: Sequence[Priva
     Of several with the same key (a renewal beside its predecessor), the one issued last. The encryption half of
     an SM2 pair comes after the signing half.
     """
-    known = {key.public_fingerprint for key in held}
-    kinds = {key.kind.removesuffix("-PSS") for key in held}
-    if fitting := [
-        c for c in certificates if c.public_key.kind.removesuffix("-PSS") in kinds and c.public_key.fingerprint in known
-    ]:
+    if fitting := [c for c in certificates if any(c.public_key.same_as(key.public) for key in held)]:
         return max(fitting, key=lambda c: (not c.is_ca, not _only_encrypts(c), c.not_before))
     if ends := [c for c in certificates if not c.is_ca]:
         return min(ends, key=_only_encrypts)
@@ -215,7 +211,7 @@ def _encryption_twin(leaf: ParsedCertificate, certificates: Sequence[ParsedCerti
 def _keys_for(leaf: ParsedCertificate | None, held: Sequence[PrivateKey]) -> list[PrivateKey]:
     if leaf is None:
         return []
-    return [k for k in held if k.public_fingerprint == leaf.public_key.fingerprint]
+    return [k for k in held if k.public.same_as(leaf.public_key)]
 
 
 def _doubles(certificates: Sequence[ParsedCertificate]) -> Iterator[Finding]:
@@ -273,7 +269,7 @@ def _key_missing(param: str) -> Finding:
 def _match(held: Sequence[PrivateKey], leaf: ParsedCertificate, param: str) -> tuple[PrivateKey | None, list[Finding]]:
     """The key that fits the leaf, proven by use, and what to say when none does."""
     for key in held:
-        if key.public_fingerprint == leaf.public_key.fingerprint and keys.proves(key, leaf.public_key):
+        if keys.matches(key, leaf.public_key):
             return key, []
     if not held:
         return None, []
@@ -492,7 +488,7 @@ def _pair_findings(
             "Export it again from where it came.",
             param,
         )
-    if encryption.public_key.fingerprint == signing.public_key.fingerprint:
+    if encryption.public_key.same_as(signing.public_key):
         yield warning(
             "EncryptionKeyReused",
             "Signing and encryption certificate have the same key; each should have its own.",
