@@ -62,4 +62,4 @@ def covers(pattern: str, host: str) -> bool:
     if not pattern.startswith("*."):
         return False
     first, _, rest = host.partition(".")
-    return bool(first) and first != "*" and rest == pattern[2:]
+    return bool(first) and rest == pattern[2:]

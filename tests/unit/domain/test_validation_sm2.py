@@ -248,6 +248,14 @@ class TestChains:
         encryption = ROOT.issue(HOST, number=2, purpose="encryption", signer=sm2_key(7), **own)
         assert errors(verdict(signing, encryption, chain=None)) == [("ChainBroken", "encryption_certificate")]
 
+    def test_a_self_signed_encryption_certificate_of_a_kind_that_cannot_be_checked_is_refused(self):
+        own = {"issuer": SIGNING.certificate.subject}
+        signing = ROOT.issue(HOST, signer=SIGNING.key, **own)
+        encryption = ROOT.issue(HOST, key=private_key("dsa", 5), purpose="encryption", signer=sm2_key(7), **own)
+        found = errors(verdict(signing, encryption, chain=None, encryption_private_key=sm2_key(2).pem()))
+        assert ("ChainBroken", "encryption_certificate") in found
+        assert ("UnsupportedAlgorithm", "encryption_certificate") in found
+
     def test_an_sm2_pair_may_stand_under_an_ec_root(self):
         pair = Sm2Authority(P256.certificate, P256.key).issue_pair(HOST)
         assert said(verdict(*pair, chain=P256.pem)) == []

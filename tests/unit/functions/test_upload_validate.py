@@ -313,6 +313,11 @@ class TestStoredKeys:
         given = Bundle(issued_for(request).pem, LEAF.key_as("pkcs8", b"secret"), MIDDLE.pem)
         assert refusal(house, given) == ["PrivateKeyEncrypted"]
 
+    def test_a_request_whose_key_is_elsewhere_is_not_brought_up_beside_an_unreadable_key(self, house):
+        house.csrs.store(MANAGER, None, request_for(LEAF), None)
+        given = Bundle(LEAF.pem, LEAF.key_as("pkcs8", b"secret"), MIDDLE.pem)
+        assert codes(house.parse(given).verdict.findings) == ["PrivateKeyEncrypted"]
+
     def test_a_named_request_for_another_key_is_refused(self, house):
         request = house.csrs.create(MANAGER, CsrSpec("www.example.com", algorithm="ECC"))
         with pytest.raises(CertificateRefused) as caught:
