@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache, cached_property
 from types import SimpleNamespace
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from aws_lambda_powertools import Logger
 from chalice.app import AuthRequest, Chalice
@@ -39,19 +39,12 @@ SETTER_UP = Caller("0" * 16, Role.OPERATOR, "setup", "", "setup")
 _numbers = itertools.count(1)
 
 
-class MemoryServices(Services):
-    """The service's functions over memory. `log_lines` holds what they logged."""
+class KeptLog:
+    """Keeps what the service logs in `log_lines`."""
 
-    def __init__(self) -> None:
-        super().__init__(Settings(stage="test"), FixedClock())
-        self.audit_store = MemoryAuditStore()
-        self.certificate_store = MemoryCertificateStore(self.audit_store)
-        self.csr_store = MemoryCsrStore(self.audit_store)
-        self.account_store = MemoryAccountStore(self.audit_store)
-        self.idempotency = MemoryIdempotencyStore()
-        self.vault = MemoryKeyVault()
-        self.drop_box = MemoryDropBox(self.clock)
-        self.log_stream = io.StringIO()
+    @cached_property
+    def log_stream(self) -> io.StringIO:
+        return io.StringIO()
 
     @cached_property
     def log(self) -> Logger:
@@ -62,6 +55,20 @@ class MemoryServices(Services):
     @property
     def log_lines(self) -> list[dict]:
         return [json.loads(line) for line in self.log_stream.getvalue().splitlines()]
+
+
+class MemoryServices(KeptLog, Services):
+    """The service's functions over memory."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings(stage="test"), FixedClock())
+        self.audit_store = MemoryAuditStore()
+        self.certificate_store = MemoryCertificateStore(self.audit_store)
+        self.csr_store = MemoryCsrStore(self.audit_store)
+        self.account_store = MemoryAccountStore(self.audit_store)
+        self.idempotency = MemoryIdempotencyStore()
+        self.vault = MemoryKeyVault()
+        self.drop_box = MemoryDropBox(self.clock)
 
 
 @dataclass(frozen=True)
@@ -238,3 +245,15 @@ def issued_for(csr: dict, *domains: str) -> dict:
     request = x509.load_pem_x509_csr(csr["csr"].encode())
     leaf = middle.issue(*(domains or (csr["common_name"],)), key=request)  # a request has a public key, as keys do
     return {"certificate": leaf.pem, "chain": middle.pem}
+
+
+def pages(client: Client, path: str, *, limit: int) -> list[list[dict]]:
+    """All pages of a list, followed by their cursors."""
+    found, cursor, separator = [], None, "&" if "?" in path else "?"
+    while not found or cursor is not None:
+        assert len(found) < 100, "the cursors lead nowhere"
+        after = "" if cursor is None else f"&cursor={quote(cursor)}"
+        page = client.get(f"{path}{separator}limit={limit}{after}").json
+        found.append(page["items"])
+        cursor = page["next_cursor"]
+    return found
