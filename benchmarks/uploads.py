@@ -15,7 +15,7 @@ import httpx
 
 from chalicelib.config import Settings
 from chalicelib.domain.model import Caller, Role
-from chalicelib.domain.validation import Bundle
+from chalicelib.domain.reading import Bundle
 from chalicelib.functions.upload_validate import Upload
 from chalicelib.wiring import AwsServices
 from tests.e2e.conftest import Stack, free_port

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from benchmarks.measure import Ratio, side_by_side
 from chalicelib.domain import pem, sm2
-from chalicelib.domain.validation import Bundle, judge, read
+from chalicelib.domain.reading import Bundle, read
+from chalicelib.domain.validation import judge
 from tests.support import sm2_builder
 from tests.support.authority import NOW, Authority
 

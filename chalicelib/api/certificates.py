@@ -7,7 +7,7 @@ from msgspec import UNSET
 from chalicelib.api import types, views
 from chalicelib.api.routes import ADMINS, MANAGERS, VIEWERS, Call, Reply, Routes
 from chalicelib.domain.model import CertificateFilter, Source, Status
-from chalicelib.domain.validation import Bundle
+from chalicelib.domain.reading import Bundle
 from chalicelib.functions.catalogue import CONTENT_TYPES, CertificateChange
 from chalicelib.functions.upload_validate import Upload
 

@@ -27,6 +27,8 @@ SCT_LIST_OID: Final = ExtensionOID.PRECERT_SIGNED_CERTIFICATE_TIMESTAMPS
 CABF_POLICY_PREFIX: Final = "2.23.140.1.2."
 #: Hashes so broken that the libraries no longer check signatures by them; policy refuses them.
 BROKEN_HASHES: Final = frozenset({"md2", "md4", "md5"})
+#: Hashes that the library no longer knows, by the signature algorithms with RSA that used them (RFC 3279, 2.2.1).
+_FORGOTTEN_HASHES: Final = {"1.2.840.113549.1.1.2": "md2", "1.2.840.113549.1.1.3": "md4"}
 #: Curves by the names people know.
 CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521", "secp224r1": "P-224"}
 
@@ -170,6 +172,8 @@ class ParsedCertificate:
             self.public_key = self._read_public_key()
             part = "the signature algorithm"
             self.signature_oid = self.x509.signature_algorithm_oid.dotted_string
+            #: Name of the signature's hash (``sha256``, ``sm3``); empty where the algorithm has none of its own.
+            self.signature_hash = self._read_signature_hash()
         except _UNREADABLE as error:
             raise MalformedCertificateError(f"{part} cannot be read ({_reason(error)})") from None
 
@@ -185,6 +189,15 @@ class ParsedCertificate:
             kind = f"algorithm {oid.dotted_string}" if name == "Unknown OID" else name
             return PublicKey(kind, 0, "", None, spki)
         return describe_public_key(native, pss=oid == PublicKeyAlgorithmOID.RSASSA_PSS)
+
+    def _read_signature_hash(self) -> str:
+        if self.signature_oid == sm2.SIGNATURE_OID:
+            return "sm3"
+        try:
+            algorithm = self.x509.signature_hash_algorithm
+        except UnsupportedAlgorithm:
+            return _FORGOTTEN_HASHES.get(self.signature_oid, "unknown")
+        return algorithm.name if algorithm else ""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ParsedCertificate) and self.der == other.der
@@ -244,7 +257,7 @@ class ParsedCertificate:
                 found.append(name.value.lower().rstrip("."))
             elif isinstance(name, x509.IPAddress):
                 found.append(str(name.value))
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(n for n in found if n))
 
     def extension(self, oid: x509.ObjectIdentifier) -> x509.ExtensionType | None:
         """The value of an extension, or ``None``."""
@@ -314,17 +327,6 @@ class ParsedCertificate:
         return isinstance(policies, x509.CertificatePolicies) and any(
             p.policy_identifier.dotted_string.startswith(CABF_POLICY_PREFIX) for p in policies
         )
-
-    @lazy
-    def signature_hash(self) -> str:
-        """Name of the signature's hash (``sha256``, ``sm3``); empty where the algorithm has none of its own."""
-        if self.signature_oid == sm2.SIGNATURE_OID:
-            return "sm3"
-        try:
-            algorithm = self.x509.signature_hash_algorithm
-        except UnsupportedAlgorithm:
-            return "unknown"
-        return algorithm.name if algorithm else ""
 
     def issued_by_name(self, issuer: ParsedCertificate) -> bool:
         """Whether the issuer's subject is this certificate's issuer."""

@@ -42,7 +42,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0e-\x19\x1b-\x1f\x7f]")
 _PATH: Final = re.compile(
     r"(?:~?/|\.{1,2}/|[A-Za-z]:[\\/]|\\\\|file://)[^\n]{1,400}|[^\s/\\]{1,120}\.(?:pem|crt|cer|key|pfx|p12|jks|p7b|der)"
 )
-_OPENSSH_PUBLIC: Final = re.compile(r"(?:ssh-(?:rsa|dss|ed25519|ed448)|ecdsa-sha2-\S{1,40}|sk-\S{1,60}) AAAA")
+_OPENSSH_PUBLIC: Final = re.compile(r"(?:ssh-(?:rsa|dss|ed25519|ed448)\S{0,40}|ecdsa-sha2-\S{1,40}|sk-\S{1,60}) AAAA")
 _HTML: Final = re.compile(r"<(?:!doctype|html|head|body|\?xml)", re.IGNORECASE)
 
 

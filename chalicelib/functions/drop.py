@@ -26,7 +26,7 @@ from chalicelib.domain.errors import (
 )
 from chalicelib.domain.findings import Finding, error
 from chalicelib.domain.model import Caller, Certificate, Role
-from chalicelib.domain.validation import Bundle, Reading, read
+from chalicelib.domain.reading import Bundle, Reading, read
 from chalicelib.functions.upload_validate import Upload, UploadValidate
 from chalicelib.ports import AccountStore, CertificateStore, Clock, DropBox, DroppedObject
 
@@ -324,7 +324,7 @@ class Drop:
 
 def _awaits_encryption_pair(reading: Reading) -> bool:
     """Whether an SM2 signing certificate came, and its encryption pair may still be on its way."""
-    if reading.leaf is None or reading.leaf.public_key.kind != "SM2":
+    if reading.leaf is None or reading.leaf.public_key.kind != "SM2" or reading.is_damaged:
         return False
     return reading.encryption_leaf is None or not (reading.encryption_keys or reading.encryption_key_unreadable)
 

@@ -21,7 +21,8 @@ from chalicelib.domain.model import (
     Material,
     Source,
 )
-from chalicelib.domain.validation import Bundle, Reading, Verdict, judge, read, with_key
+from chalicelib.domain.reading import Bundle, Reading, read, with_key
+from chalicelib.domain.validation import Verdict, judge
 from chalicelib.functions.audit import Audit, new_id
 from chalicelib.functions.csrs import Csrs
 from chalicelib.ports import CertificateStore, Clock, KeyVault

@@ -25,12 +25,13 @@ _bound: list[str] = []
 
 
 @contextmanager
-def _one_request_at_a_time() -> Iterator[None]:
+def _one_request_at_a_time(sent: list) -> Iterator[None]:
     """Make each request atomic, as DynamoDB's are; moto undoes a transaction by putting whole tables back."""
     lock, process = threading.Lock(), BotocoreStubber.process_request
 
     def locked(self, request):
         with lock:
+            sent.append(request)
             return process(self, request)
 
     with mock.patch.object(BotocoreStubber, "process_request", locked):
@@ -38,17 +39,17 @@ def _one_request_at_a_time() -> Iterator[None]:
 
 
 @contextmanager
-def moto_aws() -> Iterator[str]:
+def moto_aws(sent: list | None = None) -> Iterator[str]:
     """AWS by moto, with the service's tables in it; inside of another one, with tables of its own.
 
-    Gives what the tables' names begin with.
+    Gives what the tables' names begin with; `sent` gets every request.
     """
     prefix = f"test-{next(_numbers)}-"
     before = {name: os.environ.get(name) for name in (*_ENVIRONMENT, "AWS_ENDPOINT_URL")}
     os.environ.update(_ENVIRONMENT)
     os.environ.pop("AWS_ENDPOINT_URL", None)
     try:
-        with mock_aws(), _one_request_at_a_time():
+        with mock_aws(), _one_request_at_a_time([] if sent is None else sent):
             bind(prefix, REGION)
             for model in TABLES:
                 model.create_table(billing_mode="PAY_PER_REQUEST")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from chalicelib.domain.model import Caller, Certificate
-from chalicelib.domain.validation import Bundle
+from chalicelib.domain.reading import Bundle
 from chalicelib.functions.audit import Audit
 from chalicelib.functions.csrs import Csrs
 from chalicelib.functions.upload_validate import Upload, UploadValidate

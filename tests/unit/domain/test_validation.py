@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ObjectIdentifier
 
 from chalicelib.domain.findings import CODES, Severity
-from chalicelib.domain.validation import Bundle, judge, read
+from chalicelib.domain.reading import Bundle, read
+from chalicelib.domain.validation import judge
 from tests.support.authority import NOW, Authority, build, name, private_key, self_signed, signed_with_old_hash
 
 ROOT = Authority.root()

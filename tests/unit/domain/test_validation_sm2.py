@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.domain.findings import Severity
-from chalicelib.domain.validation import Bundle, judge, read
+from chalicelib.domain.reading import Bundle, read
+from chalicelib.domain.validation import judge
 from tests.support.authority import NOW, Authority, private_key
 from tests.support.sm2_builder import Sm2Authority, sm2_key
 

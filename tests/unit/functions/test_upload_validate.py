@@ -27,7 +27,7 @@ from chalicelib.domain.errors import (
 )
 from chalicelib.domain.findings import Severity
 from chalicelib.domain.model import MAX_LISTED_DOMAINS, Caller, Certificate, Role, Source
-from chalicelib.domain.validation import Bundle
+from chalicelib.domain.reading import Bundle
 from chalicelib.functions.upload_validate import NAME_ATTEMPTS
 from tests.support.authority import NOW, Authority, Issued, self_signed
 from tests.support.records import ACCOUNT, MANAGER, OTHER_ACCOUNT, record
