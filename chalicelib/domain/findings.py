@@ -42,7 +42,7 @@ def warning(code: str, message: str, hint: str, param: str) -> Finding:
     return Finding(code, Severity.WARNING, message, hint, param)
 
 
-#: Every finding code, with what it means. The documentation test holds README's table against it.
+#: Every finding code, with what it means. The documentation test holds REFERENCE.md against it.
 CODES: dict[str, str] = {
     "CertificateFormatIncorrect": "The text is not a PEM certificate, or its markers are damaged.",
     "CertificateMissing": "No certificate was given.",

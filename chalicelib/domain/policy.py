@@ -6,7 +6,7 @@ Limits stand here, beside the messages that quote them. Nothing here asks whethe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from chalicelib.domain.certificate import BROKEN_HASHES, ParsedCertificate, PublicKey
@@ -87,7 +87,7 @@ def signature_findings(certificate: ParsedCertificate, param: str) -> Iterator[F
 
 
 def leaf_findings(leaf: ParsedCertificate, param: str) -> Iterator[Finding]:
-    """SelfSigned, MissingSAN and ValidityTooLong: warnings for what clients will object to."""
+    """SelfSigned, MissingSAN, ValidityTooLong, LeakageRisk: warnings for what clients or prudence object to."""
     if leaf.is_self_signed:
         yield warning(
             "SelfSigned",
@@ -111,6 +111,23 @@ def leaf_findings(leaf: ParsedCertificate, param: str) -> Iterator[Finding]:
             "Have it issued for a shorter time, and renewed automatically.",
             param,
         )
+    if not leaf.is_public_web and not leaf.is_self_signed and leaf.not_after > one_year_after(leaf.not_before):
+        yield warning(
+            "LeakageRisk",
+            f"{leaf.label} bears no sign of a public CA and is valid for {days} days; whoever gets hold of its key can "
+            "use it for as long.",
+            "Issue private-CA certificates for one year or less.",
+            param,
+        )
+
+
+def one_year_after(moment: datetime) -> datetime:
+    """The same time of the same day, one calendar year on; 1 March after a 29 February."""
+    if moment.year == MAXYEAR:
+        return datetime.max.replace(tzinfo=UTC)
+    if (moment.month, moment.day) == (2, 29):
+        return moment.replace(year=moment.year + 1, month=3, day=1)
+    return moment.replace(year=moment.year + 1)
 
 
 def validity_limit_days(leaf: ParsedCertificate) -> int:

@@ -140,7 +140,7 @@ def test_a_wildcard_covers_exactly_one_label(pattern, host, covered):
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("straße.de", "xn--strae-oqa.de"),
         ("日本語。jp。", "xn--wgv71a119e.jp"),
-        ("Ｅｘａｍｐｌｅ.com", "example.com"),
+        ("\uff25xample\uff0ecom", "example.com"),
         ("192.0.2.1", "192.0.2.1"),
         ("", ""),
     ],

@@ -168,3 +168,26 @@ def test_alternative_names_that_are_no_hosts_do_not_count():
     mail = x509.SubjectAlternativeName([x509.RFC822Name("a@example.com")]), False
     leaf = ParsedCertificate(ROOT.issue("a.example.com", san=False, extensions=(mail,)).der)
     assert said(policy.leaf_findings(leaf, "certificate")) == [("MissingSAN", "warning")]
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "risky"),
+    [
+        ("2026-01-01T00:00:00", "2027-01-01T00:00:00", False),
+        ("2026-01-01T00:00:00", "2027-01-01T00:00:01", True),
+        ("2028-01-01T00:00:00", "2029-01-01T00:00:00", False),
+        ("2028-02-29T12:00:00", "2029-03-01T12:00:00", False),
+        ("2028-02-29T12:00:00", "2029-03-01T12:00:01", True),
+        ("9999-01-01T00:00:00", "9999-12-31T23:59:59", False),
+    ],
+)
+def test_a_private_certificate_for_more_than_a_calendar_year_is_a_leakage_risk(begin, end, risky):
+    private = issued(not_before=day(begin), not_after=day(end))
+    assert ("LeakageRisk" in [f.code for f in policy.leaf_findings(private, "certificate")]) is risky
+    public = issued(PUBLIC, not_before=day(begin), not_after=day(end))
+    assert "LeakageRisk" not in [f.code for f in policy.leaf_findings(public, "certificate")]
+
+
+def test_who_signs_for_oneself_is_told_that_alone():
+    own = ParsedCertificate(self_signed("a.example.com", days=3650).der)
+    assert [f.code for f in policy.leaf_findings(own, "certificate")] == ["SelfSigned", "ValidityTooLong"]
