@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 EMULATOR := .local/emulator
 export PORT CERTHAVEN_STATE STAGE
 
-.PHONY: help run test check bench package deploy reset clean unit e2e format
+.PHONY: help run test check bench package deploy operator-token reset clean unit e2e format
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 run: $(VENV)/.installed $(EMULATOR)/.installed ## Run the whole service on this machine (PORT=8799)
 	@exec $(BIN)/python -m infra.local
@@ -43,8 +43,11 @@ package: $(VENV)/.installed ## Build the package for AWS
 deploy: $(VENV)/.installed ## Deploy to AWS (STAGE=…)
 	@$(BIN)/python -m infra.deploy
 
+operator-token: $(VENV)/.installed ## Make an operator's token on AWS (STAGE=…)
+	@$(BIN)/python -m infra.deploy operator-token
+
 reset: ## Delete the local data
-	@rm -rf .local/state .local/s3 .local/tmp .local/env .local/deployed .local/emulator.log .local/emulator.pid
+	@cd $(or $(CERTHAVEN_STATE),.local) 2>/dev/null && rm -rf state s3 tmp env deployed emulator.log emulator.pid || true
 	@echo "The local data is deleted."
 
 clean: ## Delete everything that was built or installed here

@@ -10,7 +10,7 @@ from chalicelib.domain.model import Caller, Entity, Role, Site
 from chalicelib.functions.access import PLATFORM_ACCOUNT_ID, Access
 from chalicelib.wiring import AwsServices
 
-_CALLER = Caller(PLATFORM_ACCOUNT_ID, Role.OPERATOR, "bootstrap", "127.0.0.1", "bootstrap")
+_CALLER = Caller(PLATFORM_ACCOUNT_ID, Role.OPERATOR, "bootstrap", "", "bootstrap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Tokens:
 
     admin: str
     operator: str
+    account_id: str = ""
 
     def __repr__(self) -> str:
         return "<Tokens>"
@@ -27,20 +28,28 @@ class Tokens:
 def bootstrap(settings: Settings, known: Tokens) -> Tokens:
     """Create the platform's account and a first tenant, or find them; make tokens where `known` ones do not work."""
     access = AwsServices(settings).access
-    operator = known.operator if _works(access, known.operator) else _operator_token(access)
-    admin = known.admin if _works(access, known.admin) else _admin_token(access)
-    return Tokens(admin, operator)
+    operator = known.operator if _account_of(access, known.operator) else operator_token(access)
+    admin = known.admin if _account_of(access, known.admin) else _admin_token(access)
+    return Tokens(admin, operator, _account_of(access, admin))
 
 
-def _works(access: Access, token: str) -> bool:
-    return bool(token) and access.authenticate(f"Bearer {token}").token is not None
-
-
-def _operator_token(access: Access) -> str:
+def first_operator_token(access: Access) -> str | None:
+    """The first operator's token of a new installation; ``None`` when there has been one."""
     try:
         return access.create_platform(_CALLER)
     except Conflict:
-        return access.create_operator_token(_CALLER, "made at start")[1]
+        return None
+
+
+def operator_token(access: Access) -> str:
+    """A new operator's token, for whoever may write to the tables: the first one, or one more."""
+    return first_operator_token(access) or access.create_operator_token(_CALLER, "made at start")[1]
+
+
+def _account_of(access: Access, token: str) -> str:
+    """The account that a token belongs to; empty when it does not work."""
+    found = access.authenticate(f"Bearer {token}").token if token else None
+    return found.account_id if found else ""
 
 
 def _admin_token(access: Access) -> str:

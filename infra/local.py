@@ -238,6 +238,7 @@ def prepare(local: Local, outputs: dict[str, str]) -> dict[str, str]:
         "CERTHAVEN_URL": f"{local.endpoint}/_aws/execute-api/{outputs['RestAPIId']}/live",
         "CERTHAVEN_TOKEN": tokens.admin,
         "CERTHAVEN_OPERATOR_TOKEN": tokens.operator,
+        "CERTHAVEN_ACCOUNT": tokens.account_id,
         "CERTHAVEN_DROP_BUCKET": outputs["DropBucketName"],
         "CERTHAVEN_DROP_QUEUE": outputs["DropQueueUrl"],
         **{name: value for name, value in local.environment().items() if name != "AWS_REGION"},
@@ -314,7 +315,7 @@ Certhaven is up after {seconds:.1f} s.
 
   API          {values["CERTHAVEN_URL"]}/v1
   admin token  {values["CERTHAVEN_TOKEN"]}
-  drop bucket  s3://{values["CERTHAVEN_DROP_BUCKET"]}/drop/<account id>/
+  drop folder  s3://{values["CERTHAVEN_DROP_BUCKET"]}/drop/{values["CERTHAVEN_ACCOUNT"]}/
   settings     . {shown}
   log          {local.log}
 

@@ -120,7 +120,7 @@ class Client:
 
     def with_token(self, token: str | None) -> Client:
         """The same service, asked with another token."""
-        return Client(self.services, token, self._app)
+        return type(self)(self.services, token, self._app)
 
     def request(self, method: str, path: str, *, body=None, content: bytes | None = None, headers=None) -> Answer:
         """Ask; `body` goes as JSON, `content` as it is."""

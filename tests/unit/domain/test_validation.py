@@ -225,7 +225,7 @@ def test_the_signature_of_a_root_is_not_asked_about(digest):
 
 
 def test_a_validity_of_398_days_is_accepted_and_399_warned_of():
-    for days, wanted in ((398, []), (399, ["ValidityTooLong"])):
+    for days, wanted in ((398, ["LeakageRisk"]), (399, ["ValidityTooLong", "LeakageRisk"])):
         leaf = MIDDLE.issue("a.example.com", days=days)
         assert codes(verdict(leaf.pem, leaf.key_pem, MIDDLE.pem)) == wanted
 

@@ -1,0 +1,214 @@
+"""Each function's policy against every call that the function makes: the emulator enforces none.
+
+The functions run on moto; what they send is turned into the actions and resources that IAM would be asked about.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from chalice.app import AuthRequest
+
+from chalicelib.api import events
+from chalicelib.api.authoriser import authorise_request
+from infra.package import ROOT
+from tests.support.authority import Authority
+from tests.support.moto_service import service_on_moto
+from tests.support.service import ARN, Client, operator, tenant
+
+CHALICE = ROOT / ".chalice"
+KINDS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
+
+
+def allowed(function: str) -> set[tuple[str, str]]:
+    """(action, resource) pairs of a policy, resources by their names in the template."""
+    config = json.loads((CHALICE / "config.json").read_text())
+    own = config["stages"]["package"]["lambda_functions"].get(function, {})
+    file = own.get("iam_policy_file", config["iam_policy_file"])
+    pairs = set()
+    for statement in json.loads((CHALICE / file).read_text())["Statement"]:
+        for resource in statement["Resource"]:
+            name = resource.get("Fn::GetAtt", [""])[0] if isinstance(resource, dict) else resource
+            if isinstance(resource, dict) and "Fn::Sub" in resource:
+                name = re.sub(r"\$\{(\w+)(?:\.Arn)?\}", r"\1", resource["Fn::Sub"]).removeprefix("arn:aws:s3:::")
+            pairs |= {(action, name) for action in statement["Action"]}
+    return pairs
+
+
+def table(name: str) -> str:
+    """``test-3-certificates`` is ``CertificatesTable`` in the template."""
+    return name.rpartition("-")[2].capitalize() + "Table"
+
+
+def asked(request) -> set[tuple[str, str]]:
+    """What IAM would be asked for one request to AWS."""
+    target = request.headers.get("X-Amz-Target", b"")
+    target = target.decode() if isinstance(target, bytes) else target
+    if target.startswith("DynamoDB"):
+        return asked_of_dynamodb(target.partition(".")[2], json.loads(request.body))
+    if target.startswith("TrentService"):
+        return {(f"kms:{target.partition('.')[2]}", "PrivateKeysKey")}
+    return asked_of_s3(request)
+
+
+def asked_of_dynamodb(action: str, body: dict) -> set[tuple[str, str]]:
+    if action == "TransactWriteItems":
+        return {
+            (f"dynamodb:{KINDS[kind]}", table(item["TableName"]))
+            for one in body["TransactItems"]
+            for kind, item in one.items()
+        }
+    if action == "TransactGetItems":
+        return {("dynamodb:GetItem", table(one["Get"]["TableName"])) for one in body["TransactItems"]}
+    if action in {"BatchWriteItem", "BatchGetItem"}:
+        return {(f"dynamodb:{action}", table(name)) for name in body["RequestItems"]}
+    index = f"/index/{body['IndexName']}" if "IndexName" in body else ""
+    return {(f"dynamodb:{action}", table(body["TableName"]) + index)}
+
+
+def asked_of_s3(request) -> set[tuple[str, str]]:
+    url = urlsplit(request.url)
+    query, key = parse_qs(url.query, keep_blank_values=True), unquote(url.path.lstrip("/"))
+    if "versions" in query:
+        return {("s3:ListBucketVersions", "DropBucket")}
+    folder = f"DropBucket/{key.partition('/')[0]}/*"
+    version = "Version" if "versionId" in query else ""
+    if request.method == "PUT" and "x-amz-copy-source" in request.headers:
+        return {("s3:PutObject", folder), ("s3:GetObjectVersion", "DropBucket/drop/*")}
+    verb = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "DELETE": "Delete"}[request.method]
+    return {(f"s3:{verb}Object{version}", folder)}
+
+
+def needs(cloud, work) -> set[tuple[str, str]]:
+    """What a piece of work asks of IAM."""
+    cloud.sent.clear()
+    work()
+    return set().union(*(asked(request) for request in cloud.sent))
+
+
+@pytest.fixture
+def cloud():
+    with service_on_moto() as made:
+        yield made
+
+
+class BehindTheAuthoriser(Client):
+    """Leaves what the authoriser sends out of the record: that is another function."""
+
+    def _event(self, *arguments):
+        before = len(self.services.sent)
+        event = super()._event(*arguments)
+        del self.services.sent[before:]
+        return event
+
+
+@pytest.fixture
+def owner(cloud):
+    cloud.services.sent = cloud.sent
+    return tenant(BehindTheAuthoriser(cloud.services))
+
+
+ROOT_CA = Authority.root()
+
+
+def upload(domain: str) -> dict:
+    leaf = ROOT_CA.issue(domain, number=ord(domain[0]))
+    return {"certificate": leaf.pem, "private_key": leaf.key_pem, "chain": ROOT_CA.pem}
+
+
+def walk_through_the_api(owner) -> None:
+    """Every route, and the ways through them that reach another part of a store."""
+    admin = owner.admin
+    body = upload("a.example.com") | {"name": "first", "tags": {"env": "live"}, "resource_group": "web"}
+    first = admin.post("/v1/certificates", body, headers={"Idempotency-Key": "1"}).json
+    admin.post("/v1/certificates", body, headers={"Idempotency-Key": "1"})
+    admin.post("/v1/certificates", body)
+    admin.post("/v1/certificates", upload("b.example.com") | {"name": "first"}, headers={"Idempotency-Key": "2"})
+    admin.post("/v1/certificates/parse", body)
+    for query in ("", "domain=a.example.com", "tag=env", "resource_group=web", "source=upload", "q=first"):
+        assert admin.get(f"/v1/certificates?{query}").status == 200
+    place = f"/v1/certificates/{first['id']}"
+    admin.get(place)
+    assert admin.patch(place, {"name": "other", "tags": {"env": "test"}, "resource_group": "shop"}).status == 200
+    assert admin.get(f"{place}/download").status == 200
+    assert admin.post(f"{place}/renewals", upload("a.example.com")).status in {201, 409}
+    renewed = admin.post(f"{place}/renewals", upload("c.example.com")).json
+    retired = admin.get(place).json["name"]
+    admin.delete(f"{place}?confirm={retired}")
+    admin.delete(f"/v1/certificates/{renewed.get('id', 'none')}?confirm=other")
+    made = admin.post("/v1/csrs", {"algorithm": "ECC", "common_name": "d.example.com"}).json
+    admin.get("/v1/csrs")
+    admin.get(f"/v1/csrs/{made['id']}")
+    leaf = ROOT_CA.issue("e.example.com", number=77)
+    admin.post("/v1/certificates", {"certificate": leaf.pem, "chain": ROOT_CA.pem, "csr_id": made["id"]})
+    admin.post("/v1/certificates", {"certificate": leaf.pem, "chain": ROOT_CA.pem})
+    admin.delete(f"/v1/csrs/{made['id']}")
+    token = admin.post("/v1/tokens", {"name": "t", "role": "viewer"}).json
+    admin.get("/v1/tokens")
+    admin.delete(f"/v1/tokens/{token['id']}")
+    admin.get("/v1/me")
+    admin.get("/v1/audit-events")
+
+
+def walk_through_accounts(platform) -> None:
+    entity = {"id": "e", "kind": "enterprise"}
+    made = platform.post("/v1/accounts", {"name": "B", "site": "china", "entity": entity}).json
+    platform.get("/v1/accounts")
+    platform.patch(f"/v1/accounts/{made['id']}", {"entity": {"verified": True}})
+    platform.post(f"/v1/accounts/{made['id']}/tokens", {"name": "again"})
+
+
+def drop_everything(cloud, owner) -> None:
+    folder = f"drop/{owner.account_id}"
+    leaf = ROOT_CA.issue("f.example.com", number=5)
+    cloud.put(f"{folder}/good.pem", leaf.pem + ROOT_CA.pem + leaf.key_pem)
+    cloud.put(f"{folder}/good.pem", leaf.pem + ROOT_CA.pem + leaf.key_pem)
+    cloud.put(f"{folder}/bad.pem", leaf.pem)
+    cloud.put(f"{folder}/bad.key", ROOT_CA.key_pem)
+    cloud.put("drop/4711/stray.pem", leaf.pem + leaf.key_pem)
+
+
+def test_the_api_may_do_all_that_it_does_and_is_allowed_little_else(cloud, owner):
+    platform = operator(owner.admin)
+    wanted = needs(cloud, lambda: walk_through_the_api(owner)) | needs(cloud, lambda: walk_through_accounts(platform))
+    granted = {pair for pair in allowed("api_handler") if not pair[0].startswith("logs:")}
+    assert wanted <= granted
+    assert granted - wanted == set()
+
+
+def test_the_authoriser_may_do_all_that_it_does_and_nothing_else(cloud, owner):
+    request = AuthRequest("TOKEN", f"Bearer {owner.admin.token}", ARN)
+    wanted = needs(cloud, lambda: authorise_request(cloud.services, request))
+    assert wanted == {pair for pair in allowed("authorise") if not pair[0].startswith("logs:")}
+
+
+def test_the_drop_function_may_do_all_that_it_does(cloud, owner):
+    drop_everything(cloud, owner)
+    keys = [f"drop/{owner.account_id}/{name}" for name in ("good.pem", "bad.pem", "bad.key", "gone.pem")]
+    records = [
+        {"messageId": str(n), "body": json.dumps({"Records": [{"s3": {"object": {"key": key}}}]})}
+        for n, key in enumerate([*keys, "drop/4711/stray.pem"])
+    ]
+    wanted = needs(cloud, lambda: events.drop(cloud.services, {"Records": records}, "request"))
+    assert {name.partition("/")[0] for name in cloud.objects()} == {"done", "failed"}
+    assert wanted <= allowed("drop")
+
+
+def test_the_sweep_may_do_all_that_it_does(cloud, owner):
+    drop_everything(cloud, owner)
+    cloud.services.clock.now = cloud.services.clock.now.replace(year=2100)
+    wanted = needs(cloud, lambda: events.drop_sweep(cloud.services, "request"))
+    assert wanted <= allowed("drop-sweep")
+
+
+def test_a_direct_upload_may_do_all_that_it_does(cloud, owner):
+    event = upload("g.example.com") | {"account_id": owner.account_id, "tags": {"a": "b"}}
+    wanted = needs(cloud, lambda: events.upload_validate(cloud.services, event, "request"))
+    wanted |= needs(cloud, lambda: events.upload_validate(cloud.services, event, "request"))
+    leaf = ROOT_CA.issue("h.example.com", number=6)
+    without_key = {"account_id": owner.account_id, "certificate": leaf.pem}
+    wanted |= needs(cloud, lambda: events.upload_validate(cloud.services, without_key, "request"))
+    assert wanted <= allowed("upload-validate")
