@@ -47,7 +47,7 @@ operator-token: $(VENV)/.installed ## Make an operator's token on AWS (STAGE=…
 	@$(BIN)/python -m infra.deploy operator-token
 
 reset: ## Delete the local data
-	@cd $(or $(CERTHAVEN_STATE),.local) 2>/dev/null && rm -rf state s3 tmp env deployed emulator.log emulator.pid || true
+	@cd $(or $(CERTHAVEN_STATE),.local) 2>/dev/null && rm -rf state s3 tmp env deployed saved emulator.log emulator.pid || true
 	@echo "The local data is deleted."
 
 clean: ## Delete everything that was built or installed here

@@ -177,8 +177,19 @@ def deploy(local: Local, package: Package) -> dict[str, str]:
             marker.unlink()
     made = stack.deploy(clients, package, name=STACK, bucket=BUCKET, parameters={"DeletionProtection": "false"}, wait=1)
     _complete_api(made.outputs["RestAPIId"], package)
+    save(local)
     marker.write_text(package.digest)
     return made.outputs
+
+
+def save(local: Local) -> None:
+    """Have the emulator save its state, and wait for that: what is marked as deployed survives any end."""
+    saved, end = local.folder / "saved", time.monotonic() + PATIENCE
+    for _ in range(2):  # the first may have begun before the last change
+        saved.unlink(missing_ok=True)
+        os.kill(int(local.pid_file.read_text()), signal.SIGUSR1)
+        while not saved.exists() and time.monotonic() < end:
+            time.sleep(0.05)
 
 
 def _complete_api(api_id: str, package: Package) -> None:

@@ -82,5 +82,13 @@ def test_an_emulator_left_over_from_a_killed_launcher_is_replaced(own):
         assert api.get("/v1/me").status_code == 200
 
 
+def test_a_kill_of_everything_right_after_the_first_start_leaves_a_stack_that_works(own):
+    own.start()
+    own.kill()
+    own.start()
+    with own.client() as api:
+        assert api.get("/v1/me").status_code == 200
+
+
 def test_the_env_file_is_for_its_owner_only(stack):
     assert (stack.folder / "env").stat().st_mode & 0o077 == 0
