@@ -257,6 +257,10 @@ class DropBox(Protocol):
         """The content of exactly this version; ``None`` when it is gone."""
         ...
 
+    def current(self, key: str) -> bytes | None:
+        """What lies under a key now; ``None`` when nothing does."""
+        ...
+
     def write_json(self, key: str, content: bytes) -> None:
         """Write a receipt or report, replacing what was there."""
         ...

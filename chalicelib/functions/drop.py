@@ -2,7 +2,8 @@
 
 The bucket itself is the only state. An event says no more than "look here": whatever lies there under the
 same name is taken together, so events may come twice, late or out of order. Objects are read, moved and
-deleted by exact version, so a file dropped again in the meantime is never lost.
+deleted by exact version, so a file dropped again in the meantime is never lost. A receipt or report names the
+versions that it decided on, and is written before they go: what a crash left lying is not judged anew.
 """
 
 from __future__ import annotations
@@ -179,7 +180,7 @@ class Drop:
 
     def _groups(self, place: Place) -> list[_Group]:
         """The uploads that lie under one name: one, or two when an encryption pair turns out to be none."""
-        parts = self._parts(place)
+        parts = self._without_decided(place, self._parts(place))
         if not parts:
             return []
         whole = _Group(place.account_id, place.stem, parts)
@@ -193,9 +194,30 @@ class Drop:
         other = [
             (Place(p.account_id, p.stem, p.is_key, is_encryption=False), item) for p, item in parts if p.is_encryption
         ]
-        stem = other[0][1].key.removeprefix(f"{DROP}{place.account_id}/").rpartition(".")[0]
+        stem = _own_stem(other[0][1], place.account_id)
         groups = (_Group(place.account_id, place.stem, main), _Group(place.account_id, stem, other))
         return [group for group in groups if group.parts]
+
+    def _without_decided(
+        self, place: Place, parts: list[tuple[Place, DroppedObject]]
+    ) -> list[tuple[Place, DroppedObject]]:
+        """Carry through what an earlier try decided and did not finish; gives the parts that nothing was decided on."""
+        stems = {place.stem, *(_own_stem(item, place.account_id) for p, item in parts if p.is_encryption)}
+        for stem in sorted(stems) if parts else ():
+            stored = self._decided_in(_receipt_key(place.account_id, stem))
+            refused = self._decided_in(_report_key(place.account_id, stem))
+            self._box.delete([item for _, item in parts if (item.key, item.version) in stored])
+            self._put_aside(place.account_id, [i for _, i in parts if (i.key, i.version) in refused])
+            parts = [(p, item) for p, item in parts if (item.key, item.version) not in stored | refused]
+        return parts
+
+    def _decided_in(self, key: str) -> set[tuple[str, str]]:
+        """Keys and versions of the objects that a receipt or report names; none when there is none."""
+        try:
+            named = json.loads(self._box.current(key) or b"{}").get("objects")
+        except (ValueError, AttributeError):  # somebody's own file
+            return set()
+        return set(named.items()) if isinstance(named, dict) else set()
 
     def _parts(self, place: Place) -> list[tuple[Place, DroppedObject]]:
         folder = DROP if place.account_id == "unknown" else f"{DROP}{place.account_id}/"
@@ -284,7 +306,8 @@ class Drop:
             return self._refuse(group, refused.findings)
         except CerthavenError as refused:
             return self._refuse(group, [_as_finding(refused)])
-        self._box.write_json(f"done/{group.account_id}/{group.stem}.json", _receipt(group, certificate, findings))
+        receipt = _receipt(group, certificate, findings)
+        self._box.write_json(_receipt_key(group.account_id, group.stem), receipt)
         self._box.delete(group.objects)
         return Outcome.STORED
 
@@ -297,13 +320,15 @@ class Drop:
         return held if held.origin == origin else None
 
     def _refuse(self, group: _Group, findings: Sequence[Finding]) -> Outcome:
-        """Write the report, then move the objects beside it; a crash in between repeats both."""
-        target = f"failed/{group.account_id}/"
-        self._box.write_json(f"{target}{group.stem}.json", self._report(group, findings))
-        for item in group.objects:
-            rest = item.key.removeprefix(DROP).removeprefix(f"{group.account_id}/")
-            self._box.move(item, f"{target}{rest}")
+        """Write the report, then move the objects beside it."""
+        self._box.write_json(_report_key(group.account_id, group.stem), self._report(group, findings))
+        self._put_aside(group.account_id, group.objects)
         return Outcome.REFUSED
+
+    def _put_aside(self, account_id: str, items: Sequence[DroppedObject]) -> None:
+        for item in items:
+            rest = item.key.removeprefix(DROP).removeprefix(f"{account_id}/")
+            self._box.move(item, f"failed/{account_id}/{rest}")
 
     def _report(self, group: _Group, findings: Sequence[Finding]) -> bytes:
         first = next(f for f in findings if f.severity == "error")
@@ -315,11 +340,24 @@ class Drop:
                     "hint": first.hint,
                     "findings": [_finding(f) for f in findings],
                 },
-                "objects": sorted(item.key for item in group.objects),
+                "objects": {item.key: item.version for item in group.objects},
                 "refused_at": self._clock().isoformat().replace("+00:00", "Z"),
                 "expires": "This report and the objects beside it are deleted after 7 days.",
             }
         )
+
+
+def _receipt_key(account_id: str, stem: str) -> str:
+    return f"done/{account_id}/{stem}.json"
+
+
+def _report_key(account_id: str, stem: str) -> str:
+    return f"failed/{account_id}/{stem}.json"
+
+
+def _own_stem(item: DroppedObject, account_id: str) -> str:
+    """The name of an object without folder and ending, whatever part of an upload it is."""
+    return item.key.removeprefix(f"{DROP}{account_id}/").rpartition(".")[0]
 
 
 def _awaits_encryption_pair(reading: Reading) -> bool:
@@ -368,7 +406,7 @@ def _receipt(group: _Group, certificate: Certificate, findings: Sequence[Finding
             "domains": list(certificate.domains),
             "not_after": certificate.not_after.isoformat().replace("+00:00", "Z"),
             "findings": [_finding(f) for f in findings],
-            "objects": sorted(item.key for item in group.objects),
+            "objects": {item.key: item.version for item in group.objects},
             "stored_at": certificate.created_at.isoformat().replace("+00:00", "Z"),
         }
     )

@@ -38,6 +38,14 @@ class S3DropBox:
             _raise_unless_gone(error)
             return None
 
+    def current(self, key: str) -> bytes | None:
+        """What lies under a key now: one request."""
+        try:
+            return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except self._client.exceptions.ClientError as error:
+            _raise_unless_gone(error)
+            return None
+
     def write_json(self, key: str, content: bytes) -> None:
         """Write a receipt or report: one request."""
         self._client.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType="application/json")

@@ -83,4 +83,10 @@ def test_a_report_replaces_the_one_before(bucket):
     bucket.box.write_json("done/1/a.json", b"{}")
     bucket.box.write_json("done/1/a.json", b"[]")
     (found,) = bucket.box.listing("done/")
-    assert bucket.box.read(found) == b"[]"
+    assert bucket.box.read(found) == bucket.box.current("done/1/a.json") == b"[]"
+
+
+def test_under_a_key_that_holds_nothing_nothing_is_found(bucket):
+    assert bucket.box.current("done/1/a.json") is None
+    bucket.box.delete([bucket.put("drop/1/a.pem", b"content")])
+    assert bucket.box.current("drop/1/a.pem") is None
