@@ -217,7 +217,7 @@ class Drop:
             named = json.loads(self._box.current(key) or b"{}").get("objects")
         except (ValueError, AttributeError):  # somebody's own file
             return set()
-        return set(named.items()) if isinstance(named, dict) else set()
+        return {(k, v) for k, v in named.items() if isinstance(v, str)} if isinstance(named, dict) else set()
 
     def _parts(self, place: Place) -> list[tuple[Place, DroppedObject]]:
         folder = DROP if place.account_id == "unknown" else f"{DROP}{place.account_id}/"

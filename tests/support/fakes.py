@@ -373,18 +373,19 @@ class MemoryDropBox:
         return sorted(key for key, versions in self._versions.items() if versions)
 
     def listing(self, prefix: str) -> Iterator[DroppedObject]:
-        for key in self.keys():
-            if key.startswith(prefix):
-                yield self._versions[key][-1][0]
+        return iter([self._versions[key][-1][0] for key in self.keys() if key.startswith(prefix)])
 
     def read(self, item: DroppedObject) -> bytes | None:
+        return self._content(item)
+
+    def _content(self, item: DroppedObject) -> bytes | None:
         return next((content for kept, content in self._versions.get(item.key, ()) if _same(kept, item)), None)
 
     def write_json(self, key: str, content: bytes) -> None:
         self.put(key, content)
 
     def move(self, item: DroppedObject, key: str) -> None:
-        content = self.read(item)
+        content = self._content(item)
         if content is not None:
             self.put(key, content)
             self.delete([item])
