@@ -23,6 +23,8 @@ from infra.say import give_up, step
 STACK = "certhaven-local"
 BUCKET = "certhaven-local-packages"
 REGION = "us-east-1"
+#: Of the template. A function that logs nothing keeps the emulator waiting for 50 ms, so each says something here.
+PARAMETERS = {"DeletionProtection": "false", "LogLevel": "DEBUG"}
 #: The emulator is expected to answer within this many seconds.
 PATIENCE = 60.0
 
@@ -175,7 +177,7 @@ def deploy(local: Local, package: Package) -> dict[str, str]:
             return {o["OutputKey"]: o["OutputValue"] for o in found["Outputs"]}
         except cloudformation.exceptions.ClientError:
             marker.unlink()
-    made = stack.deploy(clients, package, name=STACK, bucket=BUCKET, parameters={"DeletionProtection": "false"}, wait=1)
+    made = stack.deploy(clients, package, name=STACK, bucket=BUCKET, parameters=PARAMETERS, wait=1)
     _complete_api(made.outputs["RestAPIId"], package)
     save(local)
     marker.write_text(package.digest)

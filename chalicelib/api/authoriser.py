@@ -15,6 +15,7 @@ def authorise_request(services: Services, request: AuthRequest) -> AuthResponse:
     cached (`ttl_seconds=0`), so a revoked token is refused at once.
     """
     found = services.access.authenticate(request.token)
+    services.log.debug("authorise", problem=found.problem)  # the blueprint's line says who
     if found.token is None:
         return AuthResponse(routes=["*"], principal_id="unknown", context={"problem": found.problem or "TokenInvalid"})
     context = {
