@@ -159,7 +159,7 @@ def renew(call: Call[types.EmptyQuery, types.RenewalRequest]) -> types.Certifica
     return views.certificate_detail(certificate, material, call.services.clock())
 
 
-def as_upload(body: types.UploadRequest | types.ParseRequest | types.RenewalRequest) -> Upload:
+def as_upload(body: types.RenewalRequest) -> Upload:
     """The upload that a request asks for."""
     bundle = Bundle(
         certificate=body.certificate,
@@ -168,7 +168,7 @@ def as_upload(body: types.UploadRequest | types.ParseRequest | types.RenewalRequ
         encryption_certificate=body.encryption_certificate,
         encryption_private_key=body.encryption_private_key,
     )
-    if isinstance(body, types.RenewalRequest):
+    if not isinstance(body, types.ParseRequest):
         return Upload(bundle, csr_id=body.csr_id)
     return Upload(
         bundle,

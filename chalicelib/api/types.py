@@ -163,45 +163,30 @@ class Listing(Answer, Generic[T], kw_only=True):
     next_cursor: str | None
 
 
-class UploadRequest(Request, kw_only=True):
-    """A certificate with its key and chain, PEM text each."""
+class RenewalRequest(Request, kw_only=True):
+    """The replacement of a certificate, PEM text each; an empty object asks the source to issue anew."""
 
-    name: Name | None = None
-    certificate: PemText
+    certificate: PemText | None = None
     private_key: PemText | None = None
     chain: PemText | None = None
     csr_id: Annotated[str, Meta(max_length=64)] | None = None
     encryption_certificate: PemText | None = None
     encryption_private_key: PemText | None = None
-    resource_group: ResourceGroup = ""
-    tags: Tags = msgspec.field(default_factory=dict)
-    notifications: bool = False
 
 
-class ParseRequest(Request, kw_only=True):
+class ParseRequest(RenewalRequest, kw_only=True):
     """The same body as an upload, every part optional."""
 
     name: Name | None = None
-    certificate: PemText | None = None
-    private_key: PemText | None = None
-    chain: PemText | None = None
-    csr_id: Annotated[str, Meta(max_length=64)] | None = None
-    encryption_certificate: PemText | None = None
-    encryption_private_key: PemText | None = None
     resource_group: ResourceGroup = ""
     tags: Tags = msgspec.field(default_factory=dict)
     notifications: bool = False
 
 
-class RenewalRequest(Request, kw_only=True):
-    """The replacement of a certificate; an empty object asks the source to issue anew."""
+class UploadRequest(ParseRequest, kw_only=True):
+    """A certificate with its key and chain, PEM text each."""
 
-    certificate: PemText | None = None
-    private_key: PemText | None = None
-    chain: PemText | None = None
-    csr_id: Annotated[str, Meta(max_length=64)] | None = None
-    encryption_certificate: PemText | None = None
-    encryption_private_key: PemText | None = None
+    certificate: PemText
 
 
 class CertificatePatch(Request, kw_only=True):

@@ -34,7 +34,7 @@ CURVES: Final = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521
 
 
 #: What the library raises for malformed parts. `InternalError` is what an Ed448 key of a wrong length gives.
-_UNREADABLE: Final = (
+UNREADABLE: Final = (
     ValueError,
     TypeError,
     OverflowError,
@@ -174,7 +174,7 @@ class ParsedCertificate:
             self.signature_oid = self.x509.signature_algorithm_oid.dotted_string
             #: Name of the signature's hash (``sha256``, ``sm3``); empty where the algorithm has none of its own.
             self.signature_hash = self._read_signature_hash()
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise MalformedCertificateError(f"{part} cannot be read ({_reason(error)})") from None
 
     def _read_public_key(self) -> PublicKey:

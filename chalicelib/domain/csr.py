@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Final, cast
 
 from cryptography import x509
-from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtensionOID, NameOID, PublicKeyAlgorithmOID
@@ -19,6 +19,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID, PublicKeyAlgorithmOID
 from chalicelib.domain import ber, der, keys, naming, policy, signatures, sm2
 from chalicelib.domain.certificate import (
     BROKEN_HASHES,
+    UNREADABLE,
     PublicKey,
     describe_public_key,
     describe_sm2_point,
@@ -280,16 +281,7 @@ class ParsedCsr:
             self.public_key = self._read_public_key()
             part = "the signature algorithm"
             self._hash = self._read_hash()
-        except (
-            ValueError,
-            TypeError,
-            OverflowError,
-            InternalError,
-            UnsupportedAlgorithm,
-            x509.DuplicateExtension,
-            x509.InvalidVersion,
-            x509.UnsupportedGeneralNameType,
-        ):
+        except UNREADABLE:
             raise MalformedCsrError(f"{part} cannot be read") from None
 
     def __repr__(self) -> str:
