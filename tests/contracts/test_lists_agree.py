@@ -58,7 +58,7 @@ def pages(store, owner, wanted, limit):
             return seen
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(inventory=inventories, wanted=st.lists(filters, min_size=1, max_size=12), limit=st.integers(1, 5))
 def test_both_stores_list_the_same(aws, inventory, wanted, limit):
     fake, real, owner = MemoryCertificateStore(), DynamoCertificateStore(), ulid()

@@ -157,7 +157,7 @@ def fill(case: Case, held: World, *, wholly: bool) -> None:
 def exactly(examples: int) -> settings:
     """The same requests in every run. Some of them are large, as the document allows."""
     large = [HealthCheck.data_too_large, HealthCheck.too_slow, HealthCheck.large_base_example]
-    return settings(max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=large)
+    return settings(max_examples=examples, derandomize=True, database=None, suppress_health_check=large)
 
 
 def roles_of(method: str, path: str) -> list[str]:

@@ -30,7 +30,7 @@ def line(length: int, **options) -> list[ParsedCertificate]:
 
 
 @given(length=st.integers(1, 6), seed=st.integers(0, 10**6), doubled=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_order_with_doubles_gives_the_same_chain(length, seed, doubled):
     leaf, *above = line(length)
     heap = [*above, *(above if doubled else []), leaf]

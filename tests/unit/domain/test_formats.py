@@ -361,7 +361,7 @@ def test_a_secret_key_in_a_keystore_is_refused_with_words(folder: Folder):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # what the library has to say about damaged certificates
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_damaged_file_is_refused_or_read_and_nothing_else(data):
     source = data.draw(st.sampled_from(sorted(SOUND)))

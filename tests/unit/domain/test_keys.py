@@ -301,7 +301,7 @@ def test_an_rsa_key_with_one_wrong_number_is_refused(name, mutation):
 
 
 @given(st.sampled_from(RSA_NUMBERS), st.integers(min_value=0, max_value=(1 << 2048) - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_other_number_will_do_in_an_rsa_key(name, number):
     assume(number != right_numbers()[name])
     assert not usable(numbers_pem(**{name: number}), certified("rsa2048"))
@@ -330,7 +330,7 @@ def test_composite_primes_are_found_out_by_the_signature():
 
 @pytest.mark.parametrize("kind", ["p256", "ed25519", "rsa2048"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_flipped_bit_anywhere_is_never_taken_for_the_key(kind, data):
     content = bytearray(key_der(kind))
     at = data.draw(st.integers(0, len(content) - 1))
@@ -350,7 +350,7 @@ def test_an_ec_key_with_the_public_point_of_another_is_refused():
 @given(
     st.binary(max_size=200), st.sampled_from(["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "SM2 PRIVATE KEY"])
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_content_is_answered(content, label):
     for kind in (None, *der.Kind):
         answer = keys.load(pem.Block(label, content, kind=kind))
@@ -358,7 +358,7 @@ def test_any_content_is_answered(content, label):
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_mutilated_key_is_answered(data):
     source = data.draw(st.sampled_from([("rsa1024", "pkcs8"), ("rsa1024", "traditional"), ("p256", "pkcs8")]))
     content = bytearray(key_der(source[0], form=source[1]))

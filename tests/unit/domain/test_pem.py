@@ -156,7 +156,7 @@ INNER = ["indentation", "mail quoting", "odd widths", "trailing spaces", "four d
 
 
 @given(st.lists(st.sampled_from(INNER), max_size=3), st.sampled_from(OUTER))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_damages_on_top_of_each_other_are_mended_too(inner, outer):
     text = bundle()
     for name in [*inner, outer]:
@@ -271,7 +271,7 @@ def test_two_certificates_in_one_block_are_not_taken_for_one():
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_single_slip_loses_a_certificate_in_silence(data):
     text = bundle()
     at = data.draw(st.integers(0, len(text) - 1))
@@ -500,7 +500,7 @@ def test_a_csr_labelled_as_certificate_is_told_as_what_it_is():
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_finding_quotes_a_key(data):
     text = key_pem("p256", form=data.draw(st.sampled_from(["pkcs8", "traditional"])))
     secret = body(text)
@@ -514,7 +514,7 @@ def test_no_finding_quotes_a_key(data):
 
 
 @given(st.text() | st.text(alphabet="-BEGIND CERTFAK\n\\&%#;=+/:>\"'\0\ufeff\u2014"))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_is_answered(text):
     for read in (pem.certificate_blocks(text, "certificate"), pem.private_key_blocks(text, "private_key")):
         assert read.findings
@@ -551,7 +551,7 @@ def test_utf_16_with_a_big_endian_mark_is_read():
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_file_is_read_and_answered(content):
     assert looks.looks_like(content).what
     assert pem.certificate_blocks(looks.decode(content), "certificate").findings

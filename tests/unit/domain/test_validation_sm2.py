@@ -204,7 +204,7 @@ class TestChains:
         assert [c.der for c in found.chain] == [LOWER.der, MIDDLE.der, ROOT.der]
         assert said(found) == ([] if order == (LOWER, MIDDLE, ROOT) else [("ChainReordered", "chain")])
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(
         st.permutations(
             [SIGNING.pem, ENCRYPTION.pem, MIDDLE.pem, ROOT.pem, SIGNING.key_pem, ENCRYPTION.key_pem],
