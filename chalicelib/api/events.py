@@ -67,6 +67,11 @@ def drop(services: Services, event: dict[str, Any], request_id: str) -> dict[str
 
 def drop_sweep(services: Services, request_id: str) -> dict[str, int]:
     """Take up overdue objects; answers how many groups came to each outcome."""
-    counts = services.drop.sweep(request_id)
+    try:
+        counts = services.drop.sweep(request_id)
+    except ExceptionGroup as failures:
+        for error in failures.exceptions:
+            log_unforeseen(services, error, request_id)
+        raise  # for the alarm; a group's own message says nothing of what its errors say
     services.log.info("drop-sweep", counts=counts, request_id=request_id)
     return counts

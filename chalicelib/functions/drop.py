@@ -164,18 +164,27 @@ class Drop:
 
         Returns:
             How many groups came to each outcome.
+
+        Raises:
+            ExceptionGroup: some could not be taken up; all others were, for one must not hold up other accounts'.
         """
         now, counts = self._clock(), {outcome.value: 0 for outcome in Outcome}
         seen: set[tuple[str, str]] = set()
+        failures: list[Exception] = []
         for item in self._box.listing(DROP):
             place = place_of(item.key)
             if place is None or now - item.modified_at < OVERDUE or (place.account_id, place.stem) in seen:
                 continue
             seen.add((place.account_id, place.stem))
-            for group in self._groups(place):
-                oldest = min(item.modified_at for item in group.objects)
-                outcome = self._take(group, request_id, patient=now - oldest < PATIENCE)
-                counts[outcome.value] += 1
+            try:
+                for group in self._groups(place):
+                    oldest = min(item.modified_at for item in group.objects)
+                    outcome = self._take(group, request_id, patient=now - oldest < PATIENCE)
+                    counts[outcome.value] += 1
+            except Exception as failure:  # noqa: BLE001 - raised when all others are done
+                failures.append(failure)
+        if failures:
+            raise ExceptionGroup("dropped files that could not be taken up", failures)
         return counts
 
     def _groups(self, place: Place) -> list[_Group]:
@@ -291,7 +300,7 @@ class Drop:
         return any(f.code == "PrivateKeyMissing" for f in parsed.verdict.findings)
 
     def _store(self, group: _Group, caller: Caller, bundle: Bundle) -> Outcome:
-        preferred = group.stem.rpartition("/")[2]
+        preferred = "".join(c if c.isprintable() else "-" for c in group.stem.rpartition("/")[2])
         upload = Upload(bundle, preferred_name=preferred, origin=group.origin)
         try:
             certificate, material = self._uploads.upload(caller, upload)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -71,8 +73,6 @@ def test_a_message_may_tell_of_several_files(services):
 
 @pytest.mark.parametrize("name", ["a b.pem", "a+b.pem", "ü.pem", "100%.pem", "a&b=c.pem"])
 def test_keys_are_written_in_messages_as_s3_writes_them(services, name):
-    from urllib.parse import quote_plus
-
     key = put(services, name, LEAF.pem + ROOT.pem + LEAF.key_pem)
     events.drop(services, {"Records": [message(quote_plus(key, safe="/"))]}, "request")
     assert services.drop_box.keys() == [f"done/{ACCOUNT}/{name.removesuffix('.pem')}.json"]
@@ -123,3 +123,16 @@ def test_the_sweep_counts_what_became_of_what_it_found(services):
     counts = events.drop_sweep(services, "request")
     assert counts == {"nothing": 0, "waiting": 0, "stored": 0, "refused": 2}
     assert services.log_lines[-1]["counts"] == counts
+
+
+def test_a_sweep_that_fails_for_one_file_logs_no_content_and_fails_when_the_others_are_done(services):
+    services.drop_box = Broken(services.clock)
+    for name in ("broken", "whole"):
+        put(services, f"{name}.pem", LEAF.pem + ROOT.pem + LEAF.key_pem)
+    services.clock.advance(timedelta(hours=1))
+    with pytest.raises(ExceptionGroup) as failed:
+        events.drop_sweep(services, "request")
+    assert services.drop_box.keys() == [f"done/{ACCOUNT}/whole.json", f"drop/{ACCOUNT}/broken.pem"]
+    (line,) = [line for line in services.log_lines if line["level"] == "ERROR"]
+    assert (line["error_type"], line["request_id"]) == ("OSError", "request")
+    assert LEAF.key_pem.splitlines()[1] not in str(failed.value) + services.log_stream.getvalue()

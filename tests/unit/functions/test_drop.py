@@ -1,4 +1,4 @@
-"""Dropped files: whatever order they come in, how often, and where the function dies on the way."""
+"""Dropped files: what is stored, what waits, what is refused, and what is left in the bucket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from chalicelib.domain.model import Caller, Role
 from chalicelib.functions.drop import MAX_OBJECT, MAX_PARTS, Outcome, place_of
 from tests.support.authority import Authority
-from tests.support.fakes import MemoryCertificateStore, MemoryDropBox
+from tests.support.fakes import MemoryDropBox
 from tests.support.records import ACCOUNT, account
 from tests.support.service import MemoryServices
 from tests.support.sm2_builder import Sm2Authority
@@ -139,19 +139,49 @@ def test_a_name_that_is_taken_gets_a_number(site):
     assert {c.name for c in site.certificates} == {"site", "site-2"}
 
 
+def test_a_number_does_not_make_a_name_too_long(site):
+    site.drop(f"{'x' * 200}.pem", BUNDLE)
+    site.drop(f"a/{'x' * 200}.pem", OTHER.pem + MIDDLE.pem + OTHER.key_pem)
+    assert {c.name for c in site.certificates} == {"x" * 63, "x" * 61 + "-2"}
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("a b", "a b"),
+        ("übung", "übung"),
+        ("日本", "日本"),
+        ("100%", "100%"),
+        ("a\r\nb", "a--b"),
+        ("a\tb\x7f", "a-b-"),
+        ("\u202egpj", "-gpj"),
+        ("..", ".."),
+        ("a/../b", "b"),
+    ],
+)
+def test_a_certificate_s_name_is_its_file_s_without_what_cannot_be_printed(site, stem, name):
+    assert site.drop(f"{stem}.pem", BUNDLE) is Outcome.STORED
+    assert [c.name for c in site.certificates] == [name]
+    assert site.names == [f"done/{stem}.json"]
+
+
+def test_neither_receipt_nor_report_nor_log_holds_a_key(site):
+    site.drop("site.pem", BUNDLE)
+    site.drop("again.pem", BUNDLE)
+    site.drop("wrong.pem", CHAINED + OTHER.key_pem)
+    site.drop("broken.pem", CHAINED + LEAF.key_pem[:-60])
+    written = [site.box.current(key).decode() for key in site.keys if key.endswith(".json")]
+    assert len(written) == 4
+    lines = {line for key in (LEAF.key_pem, OTHER.key_pem) for line in key.splitlines() if "-" not in line}
+    told = "".join(written) + site.services.log_stream.getvalue()
+    assert not [line for line in lines if line in told]
+
+
 def test_one_event_is_enough_for_files_that_all_lie_there(site):
     site.put("site.pem", CHAINED)
     site.put("site.key", LEAF.key_pem)
     assert site.arrived("site.key") is Outcome.STORED
     assert site.arrived("site.pem") is Outcome.NOTHING
-
-
-def test_events_twice_and_late_change_nothing(site):
-    site.drop("site.pem", BUNDLE)
-    before = (site.names, site.uploads, site.receipt())
-    for _ in range(2):
-        assert site.arrived("site.pem") is Outcome.NOTHING
-    assert (site.names, site.uploads, site.receipt()) == before
 
 
 def test_a_file_dropped_again_is_reported_as_held_already(site):
@@ -266,6 +296,27 @@ def test_the_sweep_takes_up_what_no_event_brought_but_leaves_events_their_time(s
     assert site.sweep() == {"stored": 1}
 
 
+class Stuck(MemoryDropBox):
+    """A bucket with files that cannot be read: encrypted under somebody's own key, say."""
+
+    def read(self, item):
+        if "stuck" in item.key:
+            raise PermissionError(item.key)
+        return super().read(item)
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_the_sweep_from_the_others():
+    site = Site()
+    site.services.drop_box = site.box = Stuck(site.services.clock)
+    for name in ("a.pem", "stuck.pem", "stuck.too.pem", "z.key"):
+        site.put(name, LEAF.key_pem if name == "z.key" else BUNDLE)
+    site.wait(hours=24)
+    with pytest.raises(ExceptionGroup) as failed:
+        site.sweep()
+    assert [str(e) for e in failed.value.exceptions] == [f"drop/{ACCOUNT}/stuck.{n}" for n in ("pem", "too.pem")]
+    assert site.names == ["done/a.json", "drop/stuck.pem", "drop/stuck.too.pem", "failed/z.json", "failed/z.key"]
+
+
 @pytest.mark.parametrize("key", ["drop/4711/site.pem", "drop/site.pem", "drop/9999999999999999/site.pem"])
 def test_a_file_of_no_account_is_reported_where_it_came_from(site, key):
     site.box.put(key, BUNDLE.encode())
@@ -331,139 +382,6 @@ def test_eight_workers_with_the_same_event_make_one_certificate():
         assert Outcome.REFUSED not in outcomes
         assert site.names == ["done/site.json"]
         assert len(site.certificates) == len(site.uploads) == 1
-
-
-class CrashError(Exception):
-    """The function dies here."""
-
-
-class Fuse:
-    """Burns through at the n-th write; the write is not done."""
-
-    def __init__(self) -> None:
-        self.left: int | None = None
-        self.burnt = 0
-
-    def burn(self) -> None:
-        self.burnt += 1
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                raise CrashError
-
-
-class FragileBox(MemoryDropBox):
-    """A bucket where each single write may be the last; moving is copying and deleting, as in S3."""
-
-    def __init__(self, clock, fuse: Fuse) -> None:
-        super().__init__(clock)
-        self._fuse = fuse
-
-    def write_json(self, key, content):
-        self._fuse.burn()
-        super().write_json(key, content)
-
-    def move(self, item, key):
-        content = self.read(item)
-        if content is not None:
-            self._fuse.burn()
-            self.put(key, content)
-            self.delete([item])
-
-    def delete(self, items):
-        for item in items:
-            self._fuse.burn()
-            super().delete([item])
-
-
-class FragileStore(MemoryCertificateStore):
-    """An inventory whose write may be the last, before or after it is done."""
-
-    def __init__(self, audit, fuse: Fuse) -> None:
-        super().__init__(audit)
-        self._fuse = fuse
-
-    def add(self, certificate, material, audit):
-        self._fuse.burn()
-        super().add(certificate, material, audit)
-        self._fuse.burn()
-
-
-class FragileSite(Site):
-    def __init__(self) -> None:
-        services = MemoryServices()
-        self.fuse = Fuse()
-        services.drop_box = FragileBox(services.clock, self.fuse)
-        services.certificate_store = FragileStore(services.audit_store, self.fuse)
-        super().__init__(services)
-
-
-DROPS = {
-    "a bundle": {"site.pem": BUNDLE},
-    "a pair": {"site.pem": CHAINED, "site.key": LEAF.key_pem},
-    "four files of sm2": SM2_FILES,
-    "a wrong pair": {"site.pem": CHAINED, "site.key": OTHER.key_pem},
-    "four wrong files": SM2_FILES | {"site.enc.key": SIGNING.key_pem},
-    "two that are no pair": {
-        "site.pem": BUNDLE,
-        "site.enc.pem": OTHER.pem + MIDDLE.pem,
-        "site.enc.key": LEAF.key_pem,
-    },
-}
-
-
-def state(site) -> dict:
-    """All that a user can see, ids and times aside."""
-    kept = ("name", "fingerprint_sha256", "domains", "error", "objects", "findings")
-    return {
-        "files": {
-            name: {k: v for k, v in json.loads(site.box.current(key)).items() if k in kept}
-            if name.endswith(".json")
-            else site.box.current(key)
-            for name, key in zip(site.names, site.keys, strict=True)
-        },
-        "certificates": sorted((c.name, c.fingerprint) for c in site.certificates),
-        "uploads": sorted(site.uploads),
-    }
-
-
-@pytest.mark.parametrize("files", DROPS.values(), ids=DROPS)
-@pytest.mark.parametrize("repeat", ["the event comes again", "the sweep comes by"])
-def test_a_crash_at_any_write_ends_in_the_same_state(files, repeat):
-    def dropped():
-        site = FragileSite()
-        for name, content in files.items():
-            site.put(name, content)
-        return site
-
-    whole = dropped()
-    whole.arrived("site.pem")
-    for crash_at in range(whole.fuse.burnt):
-        site = dropped()
-        site.fuse.left = crash_at
-        with pytest.raises(CrashError):
-            site.arrived("site.pem" if "site.pem" in files else "site.sign.pem")
-        site.fuse.left = None
-        if repeat == "the sweep comes by":
-            site.wait(minutes=20)
-            site.sweep()
-        else:
-            for name in files:
-                site.arrived(name)
-        assert state(site) == state(whole), f"crash at write {crash_at}"
-
-
-def test_a_new_file_under_the_name_of_one_that_a_crash_left_lying_is_judged_by_itself():
-    site = FragileSite()
-    site.put("site.pem", CHAINED)
-    site.put("site.key", LEAF.key_pem)
-    site.fuse.left = 3  # stored, receipt written, nothing deleted
-    with pytest.raises(CrashError):
-        site.arrived("site.pem")
-    site.fuse.left = None
-    site.put("site.pem", OTHER.pem + MIDDLE.pem + OTHER.key_pem)
-    assert site.arrived("site.pem") is Outcome.STORED
-    assert {c.fingerprint for c in site.certificates} == {LEAF.fingerprint, OTHER.fingerprint}
 
 
 @pytest.mark.parametrize("content", [b"not json", b"[]", b'{"objects": 7}', b'{"objects": {"a": [1]}}', b"\xff"])
