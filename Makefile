@@ -18,7 +18,7 @@ run: $(VENV)/.installed $(EMULATOR)/.installed ## Run the whole service on this 
 test: unit e2e ## Run every test
 
 unit: $(VENV)/.installed
-	@$(BIN)/python -m pytest tests/unit tests/contracts -n 2 --disable-socket
+	@$(BIN)/python -m pytest tests/unit tests/contracts -n 2 --dist loadfile --disable-socket
 
 e2e: $(VENV)/.installed $(EMULATOR)/.installed
 	@$(BIN)/python -m pytest tests/e2e --allow-hosts=127.0.0.1,::1,localhost

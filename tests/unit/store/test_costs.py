@@ -151,7 +151,8 @@ LISTS = {
 def test_a_page_costs_the_same_however_large_the_inventory_is(accounts, name):
     wanted, found = LISTS[name]
     costs = []
-    for owner in (accounts[SMALL], accounts[LARGE]):
+    # Moto sorts a whole partition for each query: the two lists that others are made of are enough at full size.
+    for owner in (accounts[SMALL], accounts[LARGE if name in {"all", "one source"} else MIDDLE]):
         with metered() as meter:
             page = DynamoCertificateStore().page(owner, wanted, now=NOW, limit=20, cursor=None)
         assert len(page.items) == found
