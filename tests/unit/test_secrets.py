@@ -7,43 +7,16 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from chalicelib.api import events
 from tests.support.authority import Authority, private_key
+from tests.support.canary import found, plain, secret_numbers, traces
 from tests.support.moto_service import service_on_moto
 from tests.support.service import Client, operator, tenant
 from tests.support.sm2_builder import Sm2Authority, sm2_key
 
 PASSPHRASE = "canary-passphrase-7f3a"
 NUMBER = 4711
-
-
-def secret_numbers(key) -> list[int]:
-    if isinstance(key, int):
-        return [key]
-    numbers = key.private_numbers()
-    return [numbers.d, numbers.p, numbers.q] if isinstance(key, rsa.RSAPrivateKey) else [numbers.private_value]
-
-
-def traces(number: int) -> list[bytes]:
-    """A number as it could stand somewhere: octets, hex, decimal, and base64 at each of the three alignments."""
-    octets = number.to_bytes((number.bit_length() + 7) // 8, "big")[:24]
-    shifted = [base64.b64encode(bytes(shift) + octets)[4 if shift else 0 : -4] for shift in range(3)]
-    return [octets, octets.hex().encode(), octets.hex().upper().encode(), str(number)[:30].encode(), *shifted]
-
-
-def found(haystack: bytes, needles: list[bytes]) -> list[bytes]:
-    return [needle for needle in needles if needle in haystack]
-
-
-def plain(value) -> bytes:
-    """An item or line with all that it holds, binary values as they are."""
-    if isinstance(value, dict):
-        return b"\n".join(plain(k) + b"=" + plain(v) for k, v in value.items())
-    if isinstance(value, list | tuple | set):
-        return b"\n".join(plain(v) for v in value)
-    return value if isinstance(value, bytes) else str(value).encode()
 
 
 @pytest.fixture(scope="module")
