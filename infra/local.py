@@ -223,13 +223,14 @@ def read_env(path: Path) -> dict[str, str]:
     """What an earlier start wrote."""
     if not path.exists():
         return {}
-    pairs = (line.removeprefix("export ").split("=", 1) for line in path.read_text().splitlines() if "=" in line)
-    return {name: value.strip("'") for name, value in pairs}
+    lines = path.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("export "))
 
 
 def write_env(path: Path, values: dict[str, str]) -> None:
-    """Write what clients need, readable by its owner only."""
-    text = "".join(f"export {name}='{value}'\n" for name, value in values.items())
+    """Write what clients need, readable by its owner only: plain lines, and one that exports them to a shell's tools."""
+    lines = [f"{name}={value}" for name, value in values.items()]
+    text = "\n".join([*lines, f"export {' '.join([*list(values)[:-1], lines[-1]])}", ""])
     making = path.with_suffix(".new")
     making.touch(mode=0o600)
     making.write_text(text)
