@@ -228,7 +228,7 @@ def read_env(path: Path) -> dict[str, str]:
 
 
 def write_env(path: Path, values: dict[str, str]) -> None:
-    """Write what clients need, readable by its owner only: plain lines, and one that exports them to a shell's tools."""
+    """Write what clients need, readable by its owner only: plain lines, and one that exports them all."""
     lines = [f"{name}={value}" for name, value in values.items()]
     text = "\n".join([*lines, f"export {' '.join([*list(values)[:-1], lines[-1]])}", ""])
     making = path.with_suffix(".new")
