@@ -13,7 +13,10 @@ T = TypeVar("T")
 #: Longest PEM text of one field, in characters; a leaf with ten intermediates and a root is under 40,000.
 MAX_PEM = 262_144
 
-Name = Annotated[str, Meta(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f]*$")]
+#: Without control characters, and not of spaces alone.
+Name = Annotated[
+    str, Meta(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")
+]
 PemText = Annotated[str, Meta(max_length=MAX_PEM)]
 TagKey = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f=]*$")]
 TagValue = Annotated[str, Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")]

@@ -300,7 +300,7 @@ class Drop:
         return any(f.code == "PrivateKeyMissing" for f in parsed.verdict.findings)
 
     def _store(self, group: _Group, caller: Caller, bundle: Bundle) -> Outcome:
-        preferred = "".join(c if c.isprintable() else "-" for c in group.stem.rpartition("/")[2])
+        preferred = "".join(c if c.isprintable() else "-" for c in group.stem.rpartition("/")[2]).strip() or None
         upload = Upload(bundle, preferred_name=preferred, origin=group.origin)
         try:
             certificate, material = self._uploads.upload(caller, upload)

@@ -68,6 +68,12 @@ class TestUpload:
         assert made["certificate_pem"] == leaf.pem
         assert made["deployments"] == made["findings"] == made["risks"] == []
 
+    @pytest.mark.parametrize("name", ["", " ", "   ", "x" * 64, "a\nb"])
+    def test_refuses_a_name_that_nobody_could_read(self, example, name):
+        _, body = fresh("a.example.com")
+        answer = example.manager.post(PATH, body | {"name": name})
+        assert (answer.status, answer.code) == (400, "InvalidRequest")
+
     def test_takes_what_the_caller_says_of_it(self, example):
         fields = {"name": "Wäb", "resource_group": "shop", "tags": {"env": "prod", "ü": ""}, "notifications": True}
         made = uploaded(example.manager, "a.example.com", fields=fields)

@@ -397,3 +397,8 @@ def test_the_halves_of_two_accounts_are_no_pair(site):
     site.box.put(f"drop/{neighbour}/site.key", LEAF.key_pem.encode())
     assert site.drop("site.pem", CHAINED) is Outcome.WAITING
     assert site.certificates == []
+
+
+def test_a_file_named_by_spaces_alone_gets_the_name_that_is_suggested(site):
+    assert site.drop(" .pem", BUNDLE) is Outcome.STORED
+    assert [c.name for c in site.certificates] == ["site.example.com-2026-ecdsa256"]
