@@ -120,7 +120,7 @@ def _responses(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
         good["content"] = {kind: {"schema": {"type": "string"}} for kind in route.files}
     elif route.answer is not None:
         good["content"] = {"application/json": {"schema": schema_of[str(route.answer)]}}
-    refused = {400, *route.statuses}
+    refused = {400, 429, *route.statuses}
     if route.roles:
         refused |= {401, 403}
     if route.body is not None:

@@ -24,6 +24,7 @@ from chalicelib.domain.errors import (
     CertificateRefused,
     DuplicateCertificate,
     NotFound,
+    TooManyRequests,
 )
 from chalicelib.domain.findings import Finding, error
 from chalicelib.domain.model import Caller, Certificate, Role
@@ -313,6 +314,8 @@ class Drop:
             findings = self._certificates.material(held.account_id, held.id).findings
         except CertificateRefused as refused:
             return self._refuse(group, refused.findings)
+        except TooManyRequests:
+            raise  # says nothing of the files: the queue brings the message again
         except CerthavenError as refused:
             return self._refuse(group, [_as_finding(refused)])
         receipt = _receipt(group, certificate, findings)

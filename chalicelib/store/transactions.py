@@ -14,11 +14,14 @@ from pynamodb.expressions.update import Action
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
+from chalicelib.domain.errors import TooManyRequests
 from chalicelib.store.tables import connection
 
 #: How often a transaction that met another one is tried, and the longest first pause in seconds.
 ATTEMPTS: Final = 6
 FIRST_PAUSE: Final = 0.05
+#: Reasons that pass: another transaction on the same rows, or too much at once.
+PASSING: Final = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 
 
 class ConditionFailedError(Exception):
@@ -59,7 +62,8 @@ class Writes:
 
         Raises:
             ConditionFailedError: a condition did not hold.
-            TransactWriteError: DynamoDB failed otherwise, or the collisions did not end.
+            TooManyRequests: the collisions did not end.
+            TransactWriteError: DynamoDB failed otherwise.
         """
         for attempt in range(ATTEMPTS):
             try:
@@ -70,8 +74,12 @@ class Writes:
                 failed = frozenset(label for label, code in told if code == "ConditionalCheckFailed")
                 if failed:
                     raise ConditionFailedError(failed) from None
-                if "TransactionConflict" not in reasons or attempt == ATTEMPTS - 1:
+                if PASSING.isdisjoint(reasons):
                     raise
+                if attempt == ATTEMPTS - 1:
+                    raise TooManyRequests(
+                        "TooManyRequests", "Too many requests change the same records at once."
+                    ) from None
                 sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter, not a secret
             else:
                 return

@@ -6,6 +6,7 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from pynamodb.exceptions import TransactWriteError
 
+from chalicelib.domain.errors import TooManyRequests
 from chalicelib.store.tables import UniqueRow, connection
 from chalicelib.store.transactions import ATTEMPTS, FIRST_PAUSE, ConditionFailedError, Writes
 from tests.support.records import ulid
@@ -63,9 +64,10 @@ def test_a_collision_is_tried_again_after_pauses_that_grow():
     assert [0 <= pause <= FIRST_PAUSE * 2**i for i, pause in enumerate(pauses)] == [True, True]
 
 
-def test_collisions_that_do_not_end_are_given_up():
+@pytest.mark.parametrize("reason", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_collisions_that_do_not_end_are_given_up(reason):
     owner, pauses = ulid(), []
-    with cancelled(*[["TransactionConflict", "None"]] * ATTEMPTS), pytest.raises(TransactWriteError):
+    with cancelled(*[[reason, "None"]] * ATTEMPTS), pytest.raises(TooManyRequests):
         two_writes(owner).commit(sleep=pauses.append)
     assert len(pauses) == ATTEMPTS - 1
     assert UniqueRow.count(owner) == 0
