@@ -110,7 +110,14 @@ class Services:
         """Dropped files."""
         from chalicelib.functions.drop import Drop
 
-        return Drop(self.drop_box, self.upload_validate, self.certificate_store, self.account_store, self.clock)
+        return Drop(
+            self.drop_box,
+            self.upload_validate,
+            self.certificate_store,
+            self.account_store,
+            audit=self.audit,
+            clock=self.clock,
+        )
 
 
 class AwsServices(Services):

@@ -55,6 +55,6 @@ def _account_of(access: Access, token: str) -> str:
 def _admin_token(access: Access) -> str:
     accounts = access.accounts(limit=2, cursor=None).items
     if accounts:
-        return access.create_token_for(_CALLER, accounts[0].id, "made at start")[1]
+        return access.replace_admin_token(_CALLER, accounts[0].id, "made at start")[1]
     entity = Entity("first-entity", "enterprise", verified=True)
     return access.create_account(_CALLER, "First account", Site.INTERNATIONAL, entity)[1]

@@ -127,7 +127,7 @@ def change_account(call: Call[types.EmptyQuery, types.AccountPatch]) -> types.Ac
     answer=types.NewTokenView,
     status=201,
     action="token.create",
-    statuses=(404,),
+    statuses=(404, 409),
 )
 def create_admin_token(call: Call[types.EmptyQuery, types.AdminTokenRequest]) -> Reply:
     """Create an admin's token for an account that has lost its own; it is shown this once."""

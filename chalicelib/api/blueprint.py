@@ -17,7 +17,7 @@ import msgspec
 from chalice.app import Blueprint, CaseInsensitiveMapping, Response
 
 from chalicelib.api.routes import Call, Reply, Route, Routes, to_json
-from chalicelib.api.types import ErrorAnswer, ErrorBody
+from chalicelib.api.types import MAX_PEM, ErrorAnswer, ErrorBody
 from chalicelib.api.views import finding_view
 from chalicelib.domain import errors
 from chalicelib.domain.model import Caller, Role
@@ -207,7 +207,7 @@ TOKEN_PROBLEMS: Final = {
 
 def describe_refusal(error: errors.CerthavenError, request_id: str) -> ErrorAnswer:
     """A refusal in the shape of every refusal."""
-    findings = [finding_view(f) for f in error.findings] if isinstance(error, errors.CertificateRefused) else []
+    findings = [finding_view(f) for f in error.findings]
     return ErrorAnswer(
         error=ErrorBody(
             code=error.code, message=error.message, hint=error.hint, findings=findings, request_id=request_id
@@ -235,7 +235,12 @@ def log_unforeseen(services: Services, error: Exception, request_id: str) -> Non
 
 def internal_error(request_id: str) -> Response:
     """The answer when the service itself failed."""
-    body = ErrorAnswer(
+    return _response(500, to_json(failure(request_id)), "application/json", {})
+
+
+def failure(request_id: str) -> ErrorAnswer:
+    """What is said when the service itself failed: nothing of why."""
+    return ErrorAnswer(
         error=ErrorBody(
             code="InternalError",
             message="The service failed to answer; nothing of your input is at fault.",
@@ -244,7 +249,6 @@ def internal_error(request_id: str) -> Response:
             request_id=request_id,
         )
     )
-    return _response(500, to_json(body), "application/json", {})
 
 
 def accept_anything(request: Any, get_response: Callable[[Any], Response]) -> Response:  # noqa: ANN401
@@ -291,6 +295,8 @@ def _body(route: Route, raw: bytes) -> Any:  # noqa: ANN401 - the route's body t
     try:
         return msgspec.json.decode(raw, type=route.body)
     except msgspec.ValidationError as error:
+        if f"of length <= {MAX_PEM}" in str(error):
+            raise errors.TooLarge("RequestTooLarge", f"A text is too long: {quoted(error)}.") from None
         raise errors.InvalidRequest("InvalidRequest", f"The body does not fit: {quoted(error)}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # The text of a decoding error may quote the input.

@@ -17,7 +17,7 @@ routes = Routes("tools")
     answer=types.CsrView,
     status=201,
     action="csr.create",
-    statuses=(422,),
+    statuses=(413, 422),
 )
 def create_csr(call: Call[types.EmptyQuery, types.CsrRequest]) -> types.CsrView:
     """Make a certificate signing request with a new key, or store one made elsewhere (`csr`)."""

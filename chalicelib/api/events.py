@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from chalicelib.api import types, views
-from chalicelib.api.blueprint import describe_refusal, log_unforeseen, quoted
+from chalicelib.api.blueprint import describe_refusal, failure, log_unforeseen, quoted
 from chalicelib.api.certificates import as_upload
 from chalicelib.domain import errors
 from chalicelib.domain.model import Caller, Role
@@ -37,6 +37,9 @@ def upload_validate(services: Services, event: dict[str, Any], request_id: str) 
         answer = msgspec.to_builtins(describe_refusal(refused, request_id))
     except errors.CerthavenError as refused:
         answer = msgspec.to_builtins(describe_refusal(refused, request_id))
+    except Exception as error:  # noqa: BLE001 - its message may hold what was sent, and Lambda would log it
+        log_unforeseen(services, error, request_id)
+        answer = msgspec.to_builtins(failure(request_id))
     services.log.info("upload-validate", result="error" if "error" in answer else "ok", request_id=request_id)
     return answer
 

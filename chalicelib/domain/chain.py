@@ -22,6 +22,8 @@ from chalicelib.domain.certificate import MalformedCertificateError, ParsedCerti
 MAX_DEPTH: Final = 10
 #: The search gives up after this many links tried: hostile heaps of same-named CAs end here.
 MAX_STEPS: Final = 200
+#: And after this many paths looked at: cross-signed certificates multiply them, and real ones have a handful.
+MAX_PATHS: Final = 2000
 
 
 @dataclass(slots=True)
@@ -69,9 +71,11 @@ class _Search:
     uncheckable: dict[bytes, tuple[ParsedCertificate, str]] = field(default_factory=dict)
     links: dict[tuple[bytes, bytes], bool] = field(default_factory=dict)
     steps: int = 0
+    paths: int = 0
 
     def walk(self, path: tuple[ParsedCertificate, ...]) -> None:
         """Follow every issuer of the path's end; remember the best path seen."""
+        self.paths += 1
         self.used.update(c.der for c in path)
         end = path[-1]
         score = (
@@ -85,7 +89,8 @@ class _Search:
         if len(path) == MAX_DEPTH or (end.is_self_issued and end.is_self_signed):
             return
         for issuer in self.issuers_of(end, path):
-            self.walk((*path, issuer))
+            if self.paths < MAX_PATHS:
+                self.walk((*path, issuer))
 
     def issuers_of(self, child: ParsedCertificate, path: tuple[ParsedCertificate, ...]) -> list[ParsedCertificate]:
         """The certificates of the pool that signed `child`, best key identifier first."""

@@ -29,11 +29,12 @@ from chalicelib.domain.findings import Finding, Severity
 class CerthavenError(Exception):
     """A refusal with a stable code, what was got and wanted, and what to do next."""
 
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
+    def __init__(self, code: str, message: str, hint: str = "", findings: Sequence[Finding] = ()) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.hint = hint or ERRORS[code]
+        self.findings = tuple(findings)
 
 
 class InvalidRequest(CerthavenError):
@@ -59,16 +60,17 @@ class Conflict(CerthavenError):
 class DuplicateCertificate(Conflict):
     """The account holds a certificate with this fingerprint already: `existing_id`."""
 
-    def __init__(self, existing_id: str) -> None:
-        super().__init__("DuplicateCertificate", f"This certificate is already held, as {existing_id}.")
+    def __init__(self, existing_id: str, findings: Sequence[Finding] = ()) -> None:
+        message = f"This certificate is already held, as {existing_id}."
+        super().__init__("DuplicateCertificate", message, findings=findings)
         self.existing_id = existing_id
 
 
 class NameTaken(Conflict):
     """Another certificate of the account has this name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__("NameTaken", f"The name “{name}” is taken.")
+    def __init__(self, name: str, findings: Sequence[Finding] = ()) -> None:
+        super().__init__("NameTaken", f"The name “{name}” is taken.", findings=findings)
 
 
 class TooLarge(CerthavenError):
@@ -88,8 +90,7 @@ class CertificateRefused(Unprocessable):
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         first = next(f for f in findings if f.severity is Severity.ERROR)
-        super().__init__(first.code, first.message, first.hint)
-        self.findings = tuple(findings)
+        super().__init__(first.code, first.message, first.hint, findings)
 
 
 #: Every code that is not a finding's, with the hint given when the place of the error has no better one.
@@ -101,6 +102,7 @@ ERRORS: dict[str, str] = {
     "TokenInvalid": "Use a token as it was shown when it was created; ask an admin for a new one.",
     "TokenExpired": "Ask an admin of the account for a new token.",
     "TokenRevoked": "Ask an admin of the account for a new token.",
+    "AdminTokenExists": "Ask an admin of the account for a token, or to revoke what was lost.",
     "RoleInsufficient": "Use a token with the role named in the message.",
     "NotFound": "Check the id, and that the token belongs to the account that owns it.",
     "DuplicateCertificate": "Use the certificate named in the message, or delete it first.",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from chalicelib.domain.errors import Conflict, Forbidden, InvalidRequest
+from chalicelib.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from chalicelib.domain.model import Account, Caller, Entity, Page, Role, Site, Token
 from chalicelib.functions.audit import Audit, new_id
 from chalicelib.ports import AccountStore, Clock
@@ -111,10 +111,36 @@ class Access:
     def create_token_for(self, caller: Caller, account_id: str, name: str) -> tuple[Token, str]:
         """An admin's token of another account, by the operator: the way back for a locked-out tenant.
 
-        Raises: NotFound.
+        Raises:
+            NotFound. Conflict: `AdminTokenExists`, an admin of the account has a token that works: the operator
+                reads no keys, and makes none who could while there is somebody to ask.
         """
+        account = self._tenant(account_id)
+        if self._has_admin(account.id):
+            raise Conflict(
+                "AdminTokenExists", "An admin of this account has a token that is neither expired nor revoked."
+            )
+        return self.replace_admin_token(caller, account.id, name)
+
+    def replace_admin_token(self, caller: Caller, account_id: str, name: str) -> tuple[Token, str]:
+        """The same without asking: for whoever sets the service up, and may write to its tables anyway."""
+        return self._issue(caller, account_id, name, Role.ADMIN, FIRST_TOKEN_LIFETIME)
+
+    def _tenant(self, account_id: str) -> Account:
+        """An account that is not the platform's own. Raises: NotFound."""
         account = self._store.get(account_id)
-        return self._issue(caller, account.id, name, Role.ADMIN, FIRST_TOKEN_LIFETIME)
+        if account.id == PLATFORM_ACCOUNT_ID:
+            raise NotFound("NotFound", f"There is no account {account_id!r:.70}.")
+        return account
+
+    def _has_admin(self, account_id: str) -> bool:
+        now, cursor = self._clock(), None
+        while True:
+            page = self._store.tokens(account_id, limit=100, cursor=cursor)
+            if any(t.role is Role.ADMIN and t.revoked_at is None and now < t.expires_at for t in page.items):
+                return True
+            if (cursor := page.cursor) is None:
+                return False
 
     def create_operator_token(self, caller: Caller, name: str) -> tuple[Token, str]:
         """An operator's token of the platform's account. Raises: Forbidden, unless an operator asks."""
@@ -180,7 +206,10 @@ class Access:
     def accounts(self, *, limit: int, cursor: str | None) -> Page[Account]:
         """All tenants' accounts."""
         page = self._store.page(limit=limit, cursor=cursor)
-        return replace(page, items=tuple(a for a in page.items if a.id != PLATFORM_ACCOUNT_ID))
+        tenants = tuple(a for a in page.items if a.id != PLATFORM_ACCOUNT_ID)
+        if page.items and not tenants and page.cursor is not None:
+            return self.accounts(limit=limit, cursor=page.cursor)
+        return replace(page, items=tenants)
 
     def change_account(self, caller: Caller, account_id: str, change: AccountChange) -> Account:
         """Change an account, or verify its entity.
@@ -190,7 +219,7 @@ class Access:
         """
         if change == AccountChange():
             raise InvalidRequest("InvalidRequest", "The request names nothing to change.")
-        old = self._store.get(account_id)
+        old = self._tenant(account_id)
         entity = Entity(
             id=old.entity.id if change.entity_id is None else change.entity_id,
             kind=old.entity.kind if change.entity_kind is None else change.entity_kind,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from chalicelib.domain import keys, naming, pem
-from chalicelib.domain.errors import CertificateRefused, Unprocessable
+from chalicelib.domain.errors import CertificateRefused, TooLarge, Unprocessable
 from chalicelib.domain.findings import Finding, Severity, error
 from chalicelib.domain.keys import PrivateKey
 from chalicelib.domain.model import Caller, Csr, KeyContext, Page
@@ -15,6 +15,8 @@ from chalicelib.ports import Clock, CsrStore, KeyVault
 if TYPE_CHECKING:
     from chalicelib.domain.csr import CsrSpec, ParsedCsr
 
+#: Largest request that is stored, in bytes of DER: an RSA-8192 key and a hundred names have a third of it.
+MAX_REQUEST: Final = 16_384
 #: Name of the box that a sealed key lies in.
 KEY_BOX = "signing"
 
@@ -52,11 +54,15 @@ class Csrs:
             private_key_pem: PEM text with its key.
 
         Raises:
-            Unprocessable: `CsrFormatIncorrect`. CertificateRefused: with a finding for each of WeakKey,
-                UnsupportedAlgorithm, WeakSignature, CsrSignatureIncorrect, KeyMismatch, and what is wrong with
-                the private key itself.
+            TooLarge: `RequestTooLarge`. Unprocessable: `CsrFormatIncorrect`.
+            CertificateRefused: with a finding for each of WeakKey, UnsupportedAlgorithm, WeakSignature,
+                CsrSignatureIncorrect, KeyMismatch, and what is wrong with the private key itself.
         """
         parsed, inside = read_request(csr_pem)
+        if len(parsed.der) > MAX_REQUEST:
+            raise TooLarge(
+                "RequestTooLarge", f"The request has {len(parsed.der)} bytes in DER; at most {MAX_REQUEST} are kept."
+            )
         findings = [*parsed.findings("csr")]
         key = self._given_key(parsed, private_key_pem or inside, findings)
         if any(f.severity is Severity.ERROR for f in findings):

@@ -26,9 +26,11 @@ from chalicelib.domain.errors import (
     NotFound,
     TooManyRequests,
 )
-from chalicelib.domain.findings import Finding, error
+from chalicelib.domain.findings import Finding, Severity, error
 from chalicelib.domain.model import Caller, Certificate, Role
 from chalicelib.domain.reading import Bundle, Reading, read
+from chalicelib.functions import drop_reports as reports
+from chalicelib.functions.audit import Audit
 from chalicelib.functions.upload_validate import Upload, UploadValidate
 from chalicelib.ports import AccountStore, CertificateStore, Clock, DropBox, DroppedObject
 
@@ -48,7 +50,7 @@ _ROLE = re.compile(r"(?P<stem>.+)[._](?P<role>sign|sig|enc|encrypt|encryption)",
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a dropped object belongs: account, name, and what part of the upload it is."""
+    """Where a dropped object belongs: account (empty outside of all folders), name, what part of the upload it is."""
 
     account_id: str
     stem: str
@@ -65,8 +67,8 @@ def place_of(key: str) -> Place | None:
     if not key.startswith(DROP) or key.endswith("/"):
         return None
     account_id, slash, rest = key.removeprefix(DROP).partition("/")
-    if not slash:
-        return Place("unknown", account_id, is_key=False, is_encryption=False)
+    if not slash or not account_id:
+        return Place("", f"{slash}{rest}" or account_id, is_key=False, is_encryption=False)
     stem, _, ending = rest.rpartition(".")
     ending = ending.lower()
     if not stem or ending not in _JOINING:
@@ -138,12 +140,15 @@ class Drop:
         uploads: UploadValidate,
         certificates: CertificateStore,
         accounts: AccountStore,
+        *,
+        audit: Audit,
         clock: Clock,
     ) -> None:
         self._box = box
         self._uploads = uploads
         self._certificates = certificates
         self._accounts = accounts
+        self._audit = audit
         self._clock = clock
 
     def arrived(self, key: str, request_id: str) -> Outcome:
@@ -214,8 +219,8 @@ class Drop:
         """Carry through what an earlier try decided and did not finish; gives the parts that nothing was decided on."""
         stems = {place.stem, *(_own_stem(item, place.account_id) for p, item in parts if p.is_encryption)}
         for stem in sorted(stems) if parts else ():
-            stored = self._decided_in(_receipt_key(place.account_id, stem))
-            refused = self._decided_in(_report_key(place.account_id, stem))
+            stored = self._decided_in(reports.receipt_key(place.account_id, stem))
+            refused = self._decided_in(reports.report_key(place.account_id, stem))
             self._box.delete([item for _, item in parts if (item.key, item.version) in stored])
             self._put_aside(place.account_id, [i for _, i in parts if (i.key, i.version) in refused])
             parts = [(p, item) for p, item in parts if (item.key, item.version) not in stored | refused]
@@ -230,7 +235,7 @@ class Drop:
         return {(k, v) for k, v in named.items() if isinstance(v, str)} if isinstance(named, dict) else set()
 
     def _parts(self, place: Place) -> list[tuple[Place, DroppedObject]]:
-        folder = DROP if place.account_id == "unknown" else f"{DROP}{place.account_id}/"
+        folder = f"{DROP}{place.account_id}/" if place.account_id else DROP
         found: list[tuple[Place, DroppedObject]] = []
         for prefix in (f"{folder}{place.stem}.", f"{folder}{place.stem}_", f"{folder}{place.stem}"):
             if found and prefix.endswith(place.stem):
@@ -280,13 +285,13 @@ class Drop:
                 ERRORS["AccountNotFound"],
                 "account",
             )
-            return self._refuse(group, [refused])
+            return self._refuse(group, None, [refused])
         if group.findings:
-            return self._refuse(group, group.findings)
+            return self._refuse(group, caller, group.findings)
         bundle = group.bundle()
         reading = read(bundle)
         if self._is_half(caller, bundle, reading):
-            return Outcome.WAITING if patient else self._refuse(group, [_half(reading)])
+            return Outcome.WAITING if patient else self._refuse(group, caller, self._of_a_half(caller, bundle, reading))
         if patient and _awaits_encryption_pair(reading):
             return Outcome.WAITING
         return self._store(group, caller, bundle)
@@ -309,17 +314,17 @@ class Drop:
         except DuplicateCertificate as duplicate:
             held = self._same_event(caller, duplicate.existing_id, group.origin)
             if held is None:
-                return self._refuse(group, [_as_finding(duplicate)])
+                return self._refuse(group, caller, duplicate.findings or [reports.as_finding(duplicate)])
             certificate = held
             findings = self._certificates.material(held.account_id, held.id).findings
         except CertificateRefused as refused:
-            return self._refuse(group, refused.findings)
+            return self._refuse(group, caller, refused.findings)
         except TooManyRequests:
             raise  # says nothing of the files: the queue brings the message again
         except CerthavenError as refused:
-            return self._refuse(group, [_as_finding(refused)])
-        receipt = _receipt(group, certificate, findings)
-        self._box.write_json(_receipt_key(group.account_id, group.stem), receipt)
+            return self._refuse(group, caller, [reports.as_finding(refused)])
+        receipt = reports.receipt(certificate, findings, group.objects)
+        self._box.write_json(reports.receipt_key(group.account_id, group.stem), receipt)
         self._box.delete(group.objects)
         return Outcome.STORED
 
@@ -331,40 +336,25 @@ class Drop:
             return None
         return held if held.origin == origin else None
 
-    def _refuse(self, group: _Group, findings: Sequence[Finding]) -> Outcome:
-        """Write the report, then move the objects beside it."""
-        self._box.write_json(_report_key(group.account_id, group.stem), self._report(group, findings))
+    def _of_a_half(self, caller: Caller, bundle: Bundle, reading: Reading) -> list[Finding]:
+        """That a half waited in vain, and what else is wrong with it."""
+        missing = {"PrivateKeyMissing", "CertificateMissing"}
+        others = self._uploads.parse(caller, Upload(bundle)).verdict.findings
+        return [reports.half(reading), *(f for f in others if f.code not in missing)]
+
+    def _refuse(self, group: _Group, caller: Caller | None, findings: Sequence[Finding]) -> Outcome:
+        """Write the report, then move the objects beside it. `caller` is absent when there is no such account."""
+        report = reports.report(findings, group.objects, self._clock())
+        if caller is not None:
+            first = next(f for f in findings if f.severity is Severity.ERROR)
+            self._audit.refused(caller, "certificate.upload", group.objects[0].key, first.code)
+        self._box.write_json(reports.report_key(group.account_id, group.stem), report)
         self._put_aside(group.account_id, group.objects)
         return Outcome.REFUSED
 
     def _put_aside(self, account_id: str, items: Sequence[DroppedObject]) -> None:
         for item in items:
-            rest = item.key.removeprefix(DROP).removeprefix(f"{account_id}/")
-            self._box.move(item, f"failed/{account_id}/{rest}")
-
-    def _report(self, group: _Group, findings: Sequence[Finding]) -> bytes:
-        first = next(f for f in findings if f.severity == "error")
-        return _json(
-            {
-                "error": {
-                    "code": first.code,
-                    "message": first.message,
-                    "hint": first.hint,
-                    "findings": [_finding(f) for f in findings],
-                },
-                "objects": {item.key: item.version for item in group.objects},
-                "refused_at": self._clock().isoformat().replace("+00:00", "Z"),
-                "expires": "This report and the objects beside it are deleted after 7 days.",
-            }
-        )
-
-
-def _receipt_key(account_id: str, stem: str) -> str:
-    return f"done/{account_id}/{stem}.json"
-
-
-def _report_key(account_id: str, stem: str) -> str:
-    return f"failed/{account_id}/{stem}.json"
+            self._box.move(item, reports.aside_key(account_id, item.key.removeprefix(DROP)))
 
 
 def _own_stem(item: DroppedObject, account_id: str) -> str:
@@ -377,52 +367,3 @@ def _awaits_encryption_pair(reading: Reading) -> bool:
     if reading.leaf is None or reading.leaf.public_key.kind != "SM2" or reading.is_damaged:
         return False
     return reading.encryption_leaf is None or not (reading.encryption_keys or reading.encryption_key_unreadable)
-
-
-def _half(reading: Reading) -> Finding:
-    if reading.leaf is None:
-        return error(
-            "DropIncomplete",
-            "A private key waited 24 hours for its certificate, and none came under the same name.",
-            "Drop the key again together with the certificate, both under the same name.",
-            "certificate",
-        )
-    return error(
-        "DropIncomplete",
-        f"The certificate {reading.leaf.label} waited 24 hours for its private key, and none came under the same name.",
-        "Drop both again under the same name, or drop one file with certificate, chain and key.",
-        "private_key",
-    )
-
-
-def _as_finding(refusal: CerthavenError) -> Finding:
-    return error(refusal.code, refusal.message, refusal.hint, "certificate")
-
-
-def _finding(finding: Finding) -> dict[str, str]:
-    return {
-        "code": finding.code,
-        "severity": finding.severity.value,
-        "message": finding.message,
-        "hint": finding.hint,
-        "param": finding.param,
-    }
-
-
-def _receipt(group: _Group, certificate: Certificate, findings: Sequence[Finding]) -> bytes:
-    return _json(
-        {
-            "certificate_id": certificate.id,
-            "name": certificate.name,
-            "fingerprint_sha256": certificate.fingerprint,
-            "domains": list(certificate.domains),
-            "not_after": certificate.not_after.isoformat().replace("+00:00", "Z"),
-            "findings": [_finding(f) for f in findings],
-            "objects": {item.key: item.version for item in group.objects},
-            "stored_at": certificate.created_at.isoformat().replace("+00:00", "Z"),
-        }
-    )
-
-
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, indent=1).encode()

@@ -229,8 +229,9 @@ class _Walk:
 
     def _chunk(self, missing: int) -> int:
         """How many rows to read at once: what is missing, more when many of them may not fit."""
+        exact = self.rest.status in {None, Status.EXPIRED}
         by_range = CertificateFilter(status=self.rest.status, expires_before=self.rest.expires_before)
-        return missing if self.rest == by_range else max(missing, 50, self.evaluated)
+        return missing if exact and self.rest == by_range else max(missing, 50, self.evaluated)
 
     def _read(self, limit: int) -> tuple[Sequence[str], dict[str, Certificate]]:
         if self.term is None:

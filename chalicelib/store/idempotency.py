@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import zlib
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,8 +17,8 @@ from chalicelib.store.tables import IdempotencyRow, may_be_outdated, read
 REMEMBERED_FOR: Final = timedelta(hours=24)
 #: A claim older than this belongs to a function that has died: API functions end after 30 s.
 ABANDONED_AFTER: Final = timedelta(minutes=2)
-#: Longer answers are not remembered whole; DynamoDB's items end at 400 KB.
-MAX_BODY: Final = 300_000
+#: Answers that are longer when compressed are not remembered whole; DynamoDB's items end at 400 KB.
+MAX_BODY: Final = 390_000
 
 
 class DynamoIdempotencyStore:
@@ -47,16 +48,16 @@ class DynamoIdempotencyStore:
             raise Conflict("IdempotencyKeyReused", "This Idempotency-Key was used for another request.")
         if held.status is None:
             raise _in_progress()
-        return Remembered(int(held.status), held.body)
+        return Remembered(int(held.status), zlib.decompress(held.body) if held.body else None)
 
     def finish(self, key: str, answer: Remembered, now: datetime) -> None:
-        """Remember the answer: 1 write unit for each begun KB."""
-        body = answer.body if answer.body is not None and len(answer.body) <= MAX_BODY else None
+        """Remember the answer, compressed: 1 write unit for each begun KB."""
+        body = None if answer.body is None else zlib.compress(answer.body)
         actions: list[Action] = [
             IdempotencyRow.status.set(answer.status),
             IdempotencyRow.expires_at.set(now + REMEMBERED_FOR),
         ]
-        if body is not None:
+        if body is not None and len(body) <= MAX_BODY:
             actions.append(IdempotencyRow.body.set(body))
         # A claim that was given back in the meantime stays so: the repeat is carried out anew.
         with may_be_outdated():

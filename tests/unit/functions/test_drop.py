@@ -85,7 +85,11 @@ class Site:
     @property
     def uploads(self) -> list[str]:
         """Names in the audit trail's uploads."""
-        return [e.detail["name"] for e in self.services.audit_store.events if e.action == "certificate.upload"]
+        return [
+            e.detail["name"]
+            for e in self.services.audit_store.events
+            if (e.action, e.result) == ("certificate.upload", "ok")
+        ]
 
 
 @pytest.fixture
