@@ -115,10 +115,12 @@ class CertificateStore(Protocol):
         material: Material,
         audit: AuditEvent,
     ) -> None:
-        """Store `new`, which takes over `old`'s name, and write `old` back as `retired`, all or nothing.
+        """Store `new` and write `old` back as `retired`, all or nothing.
+
+        Either `new` takes over `old`'s name, and `retired` has another; or `new` has another, and `retired` keeps its.
 
         Raises:
-            Conflict: `DuplicateCertificate`, `NameTaken` (the retired name), or `ConcurrentChange`.
+            Conflict: `DuplicateCertificate`, `NameTaken` (the other name), or `ConcurrentChange`.
         """
         ...
 

@@ -9,7 +9,7 @@ from chalicelib.api.routes import ADMINS, MANAGERS, VIEWERS, Call, Reply, Routes
 from chalicelib.domain.model import CertificateFilter, Source, Status
 from chalicelib.domain.reading import Bundle
 from chalicelib.functions.catalogue import CONTENT_TYPES, CertificateChange
-from chalicelib.functions.upload_validate import Upload
+from chalicelib.functions.upload_validate import Renewal, Upload
 
 routes = Routes("certificates")
 
@@ -41,7 +41,7 @@ def upload(call: Call[types.EmptyQuery, types.UploadRequest]) -> types.Certifica
 def parse(call: Call[types.EmptyQuery, types.ParseRequest]) -> types.ParseAnswer:
     """Say what an upload would see and find, and store nothing."""
     parsed = call.services.upload_validate.parse(call.caller, as_upload(call.body))
-    return views.parse_answer(parsed.verdict, parsed.suggested_name, call.services.clock())
+    return views.parse_answer(parsed, call.services.clock())
 
 
 @routes.add(
@@ -153,28 +153,37 @@ def download(call: Call[types.DownloadQuery, None]) -> Reply:
 )
 def renew(call: Call[types.EmptyQuery, types.RenewalRequest]) -> types.CertificateDetail:
     """Replace a certificate by a new one, which takes over its name, tags, group and notices."""
-    certificate, material = call.services.upload_validate.renew(
-        call.caller, call.path["certificate_id"], as_upload(call.body)
-    )
-    return views.certificate_detail(certificate, material, call.services.clock())
-
-
-def as_upload(body: types.RenewalRequest) -> Upload:
-    """The upload that a request asks for."""
-    bundle = Bundle(
-        certificate=body.certificate,
-        private_key=body.private_key,
-        chain=body.chain,
-        encryption_certificate=body.encryption_certificate,
-        encryption_private_key=body.encryption_private_key,
-    )
-    if not isinstance(body, types.ParseRequest):
-        return Upload(bundle, csr_id=body.csr_id)
-    return Upload(
-        bundle,
+    body = call.body
+    renewal = Renewal(
+        as_bundle(body),
         name=body.name,
         csr_id=body.csr_id,
         resource_group=body.resource_group,
         tags=body.tags,
         notifications=body.notifications,
+    )
+    certificate, material = call.services.upload_validate.renew(call.caller, call.path["certificate_id"], renewal)
+    return views.certificate_detail(certificate, material, call.services.clock())
+
+
+def as_upload(body: types.ParseRequest) -> Upload:
+    """The upload that a request asks for."""
+    return Upload(
+        as_bundle(body),
+        name=body.name,
+        csr_id=body.csr_id,
+        resource_group=body.resource_group,
+        tags=body.tags,
+        notifications=body.notifications,
+    )
+
+
+def as_bundle(body: types.Texts) -> Bundle:
+    """The texts of a request."""
+    return Bundle(
+        certificate=body.certificate,
+        private_key=body.private_key,
+        chain=body.chain,
+        encryption_certificate=body.encryption_certificate,
+        encryption_private_key=body.encryption_private_key,
     )

@@ -166,8 +166,8 @@ class Listing(Answer, Generic[T], kw_only=True):
     next_cursor: str | None
 
 
-class RenewalRequest(Request, kw_only=True):
-    """The replacement of a certificate, PEM text each; an empty object asks the source to issue anew."""
+class Texts(Request, kw_only=True):
+    """A certificate with its key and chain, PEM text each."""
 
     certificate: PemText | None = None
     private_key: PemText | None = None
@@ -177,7 +177,16 @@ class RenewalRequest(Request, kw_only=True):
     encryption_private_key: PemText | None = None
 
 
-class ParseRequest(RenewalRequest, kw_only=True):
+class RenewalRequest(Texts, kw_only=True):
+    """The replacement; an empty object asks the source to issue anew, and what is left out is taken over."""
+
+    name: Name | None = None
+    resource_group: ResourceGroup | None = None
+    tags: Tags | None = None
+    notifications: bool | None = None
+
+
+class ParseRequest(Texts, kw_only=True):
     """The same body as an upload, every part optional."""
 
     name: Name | None = None
@@ -187,7 +196,7 @@ class ParseRequest(RenewalRequest, kw_only=True):
 
 
 class UploadRequest(ParseRequest, kw_only=True):
-    """A certificate with its key and chain, PEM text each."""
+    """What is to be uploaded, and what the caller says about it."""
 
     certificate: PemText
 

@@ -12,10 +12,10 @@ from chalicelib.domain.certificate import ParsedCertificate
 from chalicelib.domain.findings import CODES, Finding
 from chalicelib.domain.model import Account, AuditEvent, Caller, Certificate, Csr, Material, Token
 from chalicelib.domain.status import days_left, status_at, status_between
-from chalicelib.domain.validation import Verdict
 
 if TYPE_CHECKING:
     from chalicelib.domain.formats import Conversion
+    from chalicelib.functions.upload_validate import Parsed
 
 
 def finding_view(finding: Finding) -> types.FindingView:
@@ -115,9 +115,10 @@ def chain_link(certificate: ParsedCertificate) -> types.ChainLink:
     )
 
 
-def parse_answer(verdict: Verdict, suggested_name: str | None, now: datetime) -> types.ParseAnswer:
+def parse_answer(made: Parsed, now: datetime) -> types.ParseAnswer:
     """What an upload would see and say."""
-    leaf, parsed = verdict.leaf, None
+    verdict, parsed = made.verdict, None
+    leaf = verdict.leaf
     if leaf is not None:
         parsed = types.ParsedView(
             domains=list(leaf.domains),
@@ -131,12 +132,12 @@ def parse_answer(verdict: Verdict, suggested_name: str | None, now: datetime) ->
             not_after=leaf.not_after,
             days_left=days_left(leaf.not_after, now),
             status=status_between(leaf.not_before, leaf.not_after, now).value,
-            has_private_key=verdict.key is not None,
+            has_private_key=made.has_key,
             chain=[chain_link(c) for c in verdict.chain],
         )
     return types.ParseAnswer(
         certificate=parsed,
-        suggested_name=suggested_name,
+        suggested_name=made.suggested_name,
         findings=[finding_view(f) for f in verdict.findings],
     )
 

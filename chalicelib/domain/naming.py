@@ -33,14 +33,19 @@ def algorithm_slug(leaf: ParsedCertificate) -> str:
     return f"{kind}{key.size}" if key.kind in {"RSA", "RSA-PSS", "ECDSA"} else kind
 
 
-def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
-    """`wanted`, or the first of ``wanted-2``, ``wanted-3`` … that is not taken, at most 63 characters."""
-    name, number = wanted[:MAX_NAME], 1
-    while taken(name):
-        number += 1
-        tail = f"-{number}"
+def free_name(wanted: str, taken: Callable[[str], bool], mark: str) -> str:
+    """`wanted`, or the first of ``wanted-2`` to ``wanted-5`` that is not taken, or one with the beginning of `mark`.
+
+    Args:
+        wanted: the name; it is cut to 63 characters with whatever is added.
+        taken: asks whether a name is taken.
+        mark: what no other certificate has, as its fingerprint.
+    """
+    for tail in ("", "-2", "-3", "-4", "-5"):
         name = wanted[: MAX_NAME - len(tail)] + tail
-    return name
+        if not taken(name):
+            return name
+    return f"{wanted[: MAX_NAME - 13]}-{mark[:12]}"
 
 
 def to_ascii_domain(domain: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from chalicelib.domain import keys, naming, pem
-from chalicelib.domain.errors import CertificateRefused, TooLarge, Unprocessable
+from chalicelib.domain.errors import CertificateRefused, NotFound, TooLarge, Unprocessable
 from chalicelib.domain.findings import Finding, Severity, error
 from chalicelib.domain.keys import PrivateKey
 from chalicelib.domain.model import Caller, Csr, KeyContext, Page
@@ -130,23 +130,18 @@ class Csrs:
         )
         self._store.delete(caller.account_id, csr_id, event)
 
-    def with_key(self, account_id: str, csr_id: str) -> tuple[Csr, PrivateKey | None]:
-        """A request and its private key, if that is held here; for uploads, never for showing.
+    def for_public_key(self, account_id: str, public_key_fingerprint: str) -> Csr | None:
+        """The request for a public key, whose SHA-256 is that of `PublicKey.fingerprint`; ``None`` if none fits."""
+        return self._store.by_public_key(account_id, public_key_fingerprint)
 
-        Raises: NotFound.
+    def key_of(self, request: Csr) -> PrivateKey:
+        """The private key of a request that has one; for uploads, which record it, never for showing.
+
+        Raises: NotFound, when it was deleted in the meantime.
         """
-        request = self._store.get(account_id, csr_id)
-        return request, self._key_of(request)
-
-    def for_public_key(self, account_id: str, public_key_fingerprint: str) -> tuple[Csr, PrivateKey | None] | None:
-        """The same for a public key, whose SHA-256 is that of `PublicKey.fingerprint`; ``None`` if none fits."""
-        request = self._store.by_public_key(account_id, public_key_fingerprint)
-        return None if request is None else (request, self._key_of(request))
-
-    def _key_of(self, request: Csr) -> PrivateKey | None:
-        sealed = self._store.keys(request.account_id, request.id) if request.has_private_key else None
+        sealed = self._store.keys(request.account_id, request.id)
         if sealed is None:
-            return None
+            raise NotFound("NotFound", f"There is no CSR {request.id!r:.70} in this account.")
         text = self._vault.open(_context(request), sealed)[KEY_BOX].decode("ascii")
         (block,) = pem.scan(text).blocks
         key = keys.load(block)

@@ -31,7 +31,7 @@ from chalicelib.domain.model import Caller, Certificate, Role
 from chalicelib.domain.reading import Bundle, Reading, read
 from chalicelib.functions import drop_reports as reports
 from chalicelib.functions.audit import Audit
-from chalicelib.functions.upload_validate import Upload, UploadValidate
+from chalicelib.functions.upload_validate import Upload, UploadValidate, as_finding
 from chalicelib.ports import AccountStore, CertificateStore, Clock, DropBox, DroppedObject
 
 DROP: Final = "drop/"
@@ -314,7 +314,7 @@ class Drop:
         except DuplicateCertificate as duplicate:
             held = self._same_event(caller, duplicate.existing_id, group.origin)
             if held is None:
-                return self._refuse(group, caller, duplicate.findings or [reports.as_finding(duplicate)])
+                return self._refuse(group, caller, duplicate.findings or [as_finding(duplicate, "certificate")])
             certificate = held
             findings = self._certificates.material(held.account_id, held.id).findings
         except CertificateRefused as refused:
@@ -322,7 +322,7 @@ class Drop:
         except TooManyRequests:
             raise  # says nothing of the files: the queue brings the message again
         except CerthavenError as refused:
-            return self._refuse(group, caller, [reports.as_finding(refused)])
+            return self._refuse(group, caller, [as_finding(refused, "certificate")])
         receipt = reports.receipt(certificate, findings, group.objects)
         self._box.write_json(reports.receipt_key(group.account_id, group.stem), receipt)
         self._box.delete(group.objects)

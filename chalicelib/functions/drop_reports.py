@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from chalicelib.domain.errors import CerthavenError
 from chalicelib.domain.findings import Finding, Severity, error
 from chalicelib.domain.model import Certificate
 from chalicelib.domain.reading import Reading
@@ -94,11 +93,6 @@ def half(reading: Reading) -> Finding:
         "Drop all parts again under the same name, or drop one file with certificate, chain and key.",
         param,
     )
-
-
-def as_finding(refusal: CerthavenError) -> Finding:
-    """A refusal of another kind, among findings."""
-    return error(refusal.code, refusal.message, refusal.hint, "certificate")
 
 
 def _finding(finding: Finding) -> dict[str, str]:

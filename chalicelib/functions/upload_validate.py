@@ -6,18 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from chalicelib.domain import naming, pem
-from chalicelib.domain.certificate import ParsedCertificate
+from chalicelib.domain.certificate import ParsedCertificate, printable
 from chalicelib.domain.errors import (
+    CerthavenError,
     CertificateRefused,
     Conflict,
+    DuplicateCertificate,
     InvalidRequest,
     NameTaken,
+    NotFound,
 )
 from chalicelib.domain.findings import RISKS, Finding, error, warning
 from chalicelib.domain.model import (
     MAX_LISTED_DOMAINS,
     Caller,
     Certificate,
+    Csr,
     Material,
     Source,
 )
@@ -29,6 +33,10 @@ from chalicelib.ports import CertificateStore, Clock, KeyVault
 
 #: How often a suggested name that another upload took in the meantime is suggested anew.
 NAME_ATTEMPTS = 5
+#: How much of subject and issuer the slim record holds, in characters; the certificate itself has it all.
+MAX_NAME_TEXT = 512
+#: How much the tags of a certificate may weigh together, in bytes of UTF-8.
+MAX_TAG_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +60,32 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """The replacement of a certificate; what is ``None`` is taken over from the old one."""
+
+    bundle: Bundle
+    name: str | None = None
+    csr_id: str | None = None
+    resource_group: str | None = None
+    tags: Mapping[str, str] | None = None
+    notifications: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
-    """What an upload would see and say."""
+    """What an upload would see and say; `has_key` counts a key that a stored CSR holds."""
 
     verdict: Verdict
     suggested_name: str | None
+    has_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """A verdict, and the stored CSR that stands in for a missing key."""
+
+    verdict: Verdict
+    csr: Csr | None = None
 
 
 class UploadValidate:
@@ -70,42 +99,31 @@ class UploadValidate:
         self._clock = clock
 
     def parse(self, caller: Caller, upload: Upload) -> Parsed:
-        """Judge an upload and store nothing. Raises: NotFound, when `csr_id` names no CSR."""
-        verdict = self._examine(caller, upload)
-        if verdict.leaf is None:
-            return Parsed(verdict, None)
-        findings = verdict.findings
-        existing = self._store.by_fingerprint(caller.account_id, verdict.leaf.fingerprint)
-        if existing is not None:
-            findings += (
-                error(
-                    "DuplicateCertificate",
-                    f"This certificate is already held, as {existing}.",
-                    "Use that one, or delete it first.",
-                    "certificate",
-                ),
-            )
-        if upload.name is not None and self._store.name_taken(caller.account_id, upload.name):
-            findings += (error("NameTaken", f"The name “{upload.name}” is taken.", "Choose another.", "name"),)
-        name = self._free_name(caller, naming.suggested_name(verdict.leaf))
-        return Parsed(replace(verdict, findings=findings), name)
+        """Judge an upload and store nothing; no stored key is opened. Raises: NotFound, `csr_id` names no CSR."""
+        examined = self._examine(caller, upload.bundle, upload.csr_id, open_key=False)
+        verdict = examined.verdict
+        findings = _with_conflicts(verdict, self._taken(caller, verdict.leaf, upload.name))
+        name = self._free_name(caller, naming.suggested_name(verdict.leaf), verdict.leaf) if verdict.leaf else None
+        has_key = verdict.key is not None or (examined.csr is not None and examined.csr.has_private_key)
+        return Parsed(replace(verdict, findings=findings), name, has_key)
 
     def upload(self, caller: Caller, upload: Upload) -> tuple[Certificate, Material]:
         """Validate and store a certificate.
 
         Raises:
-            CertificateRefused: with every finding. NotFound: `csr_id` names no CSR.
-            Conflict: `DuplicateCertificate`, `NameTaken`.
+            CertificateRefused: with every finding. NotFound: `csr_id` names no CSR. InvalidRequest: too many tags.
+            Conflict: `DuplicateCertificate`, `NameTaken`, with every finding when nothing else was wrong.
         """
-        verdict = self._examine(caller, upload)
-        leaf = _accepted(verdict)
+        _check_tags(upload.tags)
+        examined = self._examine(caller, upload.bundle, upload.csr_id)
+        verdict = examined.verdict
+        leaf = _accepted(verdict, self._taken(caller, verdict.leaf, upload.name))
         certificate = self._record(caller, leaf, verdict, upload, upload.name or "")
         material = self._material(certificate, verdict)
         for attempt in range(NAME_ATTEMPTS):
             if upload.name is None:
                 wanted = upload.preferred_name or naming.suggested_name(leaf)
-                name = self._free_name(caller, wanted)
-                certificate = replace(certificate, name=name)
+                certificate = replace(certificate, name=self._free_name(caller, wanted, leaf))
             event = self._audit.event(
                 caller,
                 "certificate.upload",
@@ -113,6 +131,7 @@ class UploadValidate:
                 name=certificate.name,
                 fingerprint=certificate.fingerprint,
                 origin=upload.origin or "api",
+                **_csr_used(examined),
             )
             try:
                 self._store.add(certificate, material, event)
@@ -123,31 +142,40 @@ class UploadValidate:
                 break
         return certificate, material
 
-    def renew(self, caller: Caller, certificate_id: str, upload: Upload) -> tuple[Certificate, Material]:
-        """Store the replacement of a certificate; it takes over name, tags, group and notices.
+    def renew(self, caller: Caller, certificate_id: str, renewal: Renewal) -> tuple[Certificate, Material]:
+        """Store the replacement of a certificate; it takes over name, tags, group and notices, unless told otherwise.
 
-        The old one stays, under its name with ``-replaced`` and part of its id, until it is deleted.
+        The old one stays until it is deleted: under its name with ``-replaced`` and part of its id, or under its
+        own when the replacement has another name.
 
         Raises:
             NotFound, CertificateRefused. InvalidRequest: `SourceCannotRenew`, for an empty request.
-            Conflict: `DuplicateCertificate`, `AlreadyReplaced`, `ConcurrentChange`.
+            Conflict: `DuplicateCertificate`, `NameTaken`, `AlreadyReplaced`, `ConcurrentChange`.
         """
         old = self._store.get(caller.account_id, certificate_id)
-        if old.replaced_by is not None:
-            raise Conflict("AlreadyReplaced", f"This certificate was already replaced, by {old.replaced_by}.")
-        if upload.bundle == Bundle():
+        self._refuse_replaced(old)
+        if renewal.bundle == Bundle():
             raise InvalidRequest(
                 "SourceCannotRenew",
                 f"A certificate of source {old.source} is renewed by uploading its replacement; none was sent.",
             )
-        verdict = self._examine(caller, upload)
-        leaf = _accepted(verdict)
+        name = _own_name(old) if renewal.name is None else renewal.name
+        upload = Upload(
+            renewal.bundle,
+            name=name,
+            resource_group=old.resource_group if renewal.resource_group is None else renewal.resource_group,
+            tags=old.tags if renewal.tags is None else renewal.tags,
+            notifications=old.notifications if renewal.notifications is None else renewal.notifications,
+        )
+        _check_tags(upload.tags)
+        examined = self._examine(caller, renewal.bundle, renewal.csr_id)
+        verdict = examined.verdict
+        leaf = _accepted(verdict, self._taken(caller, verdict.leaf, None if name == old.name else name))
         verdict = replace(verdict, findings=(*verdict.findings, *self._coverage(old, leaf)))
-        upload = replace(upload, resource_group=old.resource_group, tags=old.tags, notifications=old.notifications)
-        new = replace(self._record(caller, leaf, verdict, upload, old.name), replaces=old.id, deployed=old.deployed)
+        new = replace(self._record(caller, leaf, verdict, upload, name), replaces=old.id, deployed=old.deployed)
         retired = replace(
             old,
-            name=_retired_name(old),
+            name=_retired_name(old) if name == old.name else old.name,
             notifications=False,
             replaced_by=new.id,
             version=old.version + 1,
@@ -155,41 +183,62 @@ class UploadValidate:
         )
         material = self._material(new, verdict)
         event = self._audit.event(
-            caller, "certificate.renew", new.id, replaces=old.id, name=new.name, fingerprint=new.fingerprint
+            caller,
+            "certificate.renew",
+            new.id,
+            replaces=old.id,
+            name=new.name,
+            fingerprint=new.fingerprint,
+            **_csr_used(examined),
         )
         self._store.replace(old, retired, new, material, event)
         return new, material
 
-    def _examine(self, caller: Caller, upload: Upload) -> Verdict:
-        reading = read(upload.bundle)
-        reading, required = self._with_stored_key(caller, reading, upload.csr_id)
-        return judge(reading, self._clock(), key_required=required)
+    def _refuse_replaced(self, old: Certificate) -> None:
+        """Raises: Conflict: `AlreadyReplaced`, unless the replacement was deleted since."""
+        if old.replaced_by is None:
+            return
+        try:
+            self._store.get(old.account_id, old.replaced_by)
+        except NotFound:
+            return
+        raise Conflict("AlreadyReplaced", f"This certificate was already replaced, by {old.replaced_by}.")
 
-    def _with_stored_key(self, caller: Caller, reading: Reading, csr_id: str | None) -> tuple[Reading, bool]:
-        """Add the key of the CSR that was named, or that has the leaf's public key.
+    def _examine(self, caller: Caller, bundle: Bundle, csr_id: str | None, *, open_key: bool = True) -> _Examined:
+        reading = read(bundle)
+        csr = self._fitting_csr(caller, reading, csr_id)
+        if csr is None:
+            return _Examined(judge(reading, self._clock()))
+        if reading.leaf is not None and csr.public_key_fingerprint != reading.leaf.public_key.fingerprint:
+            reading = _plus(reading, _csr_mismatch(csr.id))
+        elif reading.keys:
+            csr = None
+        elif not csr.has_private_key:
+            reading = _plus(reading, _key_elsewhere(csr.name))
+        elif open_key:
+            reading = with_key(reading, self._csrs.key_of(csr))
+        return _Examined(judge(reading, self._clock(), key_required=False), csr)
 
-        Returns:
-            The reading, and whether a private key is still required.
-        """
+    def _fitting_csr(self, caller: Caller, reading: Reading, csr_id: str | None) -> Csr | None:
+        """The CSR that was named, or for a leaf without key the one that has its public key."""
         if csr_id is not None:
-            csr, key = self._csrs.with_key(caller.account_id, csr_id)
-            if reading.leaf is not None and csr.public_key_fingerprint != reading.leaf.public_key.fingerprint:
-                return _plus(reading, _csr_mismatch(csr.id)), False
-        elif reading.leaf is None or reading.keys or reading.key_unreadable:
-            return reading, True
-        else:
-            found = self._csrs.for_public_key(caller.account_id, reading.leaf.public_key.fingerprint)
-            if found is None:
-                return reading, True
-            csr, key = found
-        if reading.keys:
-            return reading, False
-        if key is None:
-            return _plus(reading, _key_elsewhere(csr.name)), False
-        return with_key(reading, key), False
+            return self._csrs.get(caller, csr_id)
+        if reading.leaf is None or reading.keys or reading.key_unreadable:
+            return None
+        return self._csrs.for_public_key(caller.account_id, reading.leaf.public_key.fingerprint)
 
-    def _free_name(self, caller: Caller, wanted: str) -> str:
-        return naming.free_name(wanted, lambda name: self._store.name_taken(caller.account_id, name))
+    def _taken(self, caller: Caller, leaf: ParsedCertificate | None, name: str | None) -> list[Conflict]:
+        """What the inventory has against a certificate and a name: 1 read for each."""
+        conflicts: list[Conflict] = []
+        existing = self._store.by_fingerprint(caller.account_id, leaf.fingerprint) if leaf is not None else None
+        if existing is not None:
+            conflicts.append(DuplicateCertificate(existing))
+        if name is not None and self._store.name_taken(caller.account_id, name):
+            conflicts.append(NameTaken(name))
+        return conflicts
+
+    def _free_name(self, caller: Caller, wanted: str, leaf: ParsedCertificate) -> str:
+        return naming.free_name(wanted, lambda name: self._store.name_taken(caller.account_id, name), leaf.fingerprint)
 
     def _coverage(self, old: Certificate, leaf: ParsedCertificate) -> Sequence[Finding]:
         domains = self._store.material(old.account_id, old.id).domains
@@ -219,8 +268,8 @@ class UploadValidate:
             domains_total=len(leaf.domains),
             algorithm=leaf.public_key.kind,
             key_size=leaf.public_key.size,
-            subject=leaf.subject,
-            issuer=leaf.issuer,
+            subject=printable(leaf.subject, MAX_NAME_TEXT),
+            issuer=printable(leaf.issuer, MAX_NAME_TEXT),
             serial_number=leaf.serial_number,
             fingerprint=leaf.fingerprint,
             public_key_fingerprint=leaf.public_key.fingerprint,
@@ -255,11 +304,43 @@ class UploadValidate:
         )
 
 
-def _accepted(verdict: Verdict) -> ParsedCertificate:
-    """The leaf of a verdict without errors. Raises: CertificateRefused."""
+def _accepted(verdict: Verdict, taken: Sequence[Conflict]) -> ParsedCertificate:
+    """The leaf of a verdict without errors, of which the inventory holds neither the like nor the name.
+
+    Raises:
+        CertificateRefused: with every finding. Conflict: when these are all that is wrong.
+    """
+    findings = _with_conflicts(verdict, taken)
     if verdict.refused or verdict.leaf is None:
-        raise CertificateRefused(verdict.findings)
+        raise CertificateRefused(findings)
+    for conflict in taken:
+        conflict.findings = findings
+        raise conflict
     return verdict.leaf
+
+
+def _with_conflicts(verdict: Verdict, taken: Sequence[Conflict]) -> tuple[Finding, ...]:
+    """All findings, what the inventory has against the upload included."""
+    return (*verdict.findings, *(as_finding(c, "name" if isinstance(c, NameTaken) else "certificate") for c in taken))
+
+
+def as_finding(refusal: CerthavenError, param: str) -> Finding:
+    """A refusal of another kind, among findings."""
+    return error(refusal.code, refusal.message, refusal.hint, param)
+
+
+def _csr_used(examined: _Examined) -> dict[str, str]:
+    """For the audit trail: the CSR whose key was opened."""
+    return {} if examined.csr is None else {"csr": examined.csr.id}
+
+
+def _check_tags(tags: Mapping[str, str]) -> None:
+    """Raises: InvalidRequest, when they are more than a slim record should carry."""
+    size = sum(len(text.encode()) for tag in tags.items() for text in tag)
+    if size > MAX_TAG_BYTES:
+        raise InvalidRequest(
+            "InvalidRequest", f"The tags have {size} bytes in UTF-8 together; at most {MAX_TAG_BYTES} are kept."
+        )
 
 
 def _plus(reading: Reading, finding: Finding) -> Reading:
@@ -284,6 +365,14 @@ def _key_elsewhere(csr_name: str) -> Finding:
     )
 
 
+def _tail(old: Certificate) -> str:
+    return f"-replaced-{old.id[-6:].lower()}"
+
+
+def _own_name(old: Certificate) -> str:
+    """What a certificate was called before it was replaced."""
+    return old.name.removesuffix(_tail(old))
+
+
 def _retired_name(old: Certificate) -> str:
-    tail = f"-replaced-{old.id[-6:].lower()}"
-    return old.name[: naming.MAX_NAME - len(tail)] + tail
+    return old.name[: naming.MAX_NAME - len(_tail(old))] + _tail(old)

@@ -130,11 +130,14 @@ class DynamoCertificateStore:
     def replace(
         self, old: Certificate, retired: Certificate, new: Certificate, material: Material, audit: AuditEvent
     ) -> None:
-        """Store `new` under `old`'s name and `old` as `retired`: units of `add`, and six more."""
+        """Store `new`, under `old`'s name or another, and `old` as `retired`: units of `add`, and six more."""
         terms = domain_terms(material.domains) | changing_terms(new)
         writes = _first_writes(new, material)
-        writes.put(_name_claim(retired), UniqueRow.claim.does_not_exist(), "name")
-        writes.put(_name_claim(new), UniqueRow.certificate_id == old.id, "version")
+        if new.name == old.name:
+            writes.put(_name_claim(retired), UniqueRow.claim.does_not_exist(), "name")
+            writes.put(_name_claim(new), UniqueRow.certificate_id == old.id, "version")
+        else:
+            writes.put(_name_claim(new), UniqueRow.claim.does_not_exist(), "name")
         writes.put(_row(retired), CertificateRow.version == old.version, "version")
         writes.put(audit_row(audit))
         write_terms(new, terms)
@@ -144,7 +147,8 @@ class DynamoCertificateStore:
             forget_terms(new, terms)
             if "fingerprint" not in failed.labels and "version" in failed.labels:
                 raise self._changed(old) from None
-            raise self._refusal(new if "fingerprint" in failed.labels else retired, failed) from None
+            renamed = retired if new.name == old.name else new
+            raise self._refusal(new if "fingerprint" in failed.labels else renamed, failed) from None
 
     def delete(self, certificate: Certificate, audit: AuditEvent) -> None:
         """Delete record, material, claims, then index entries: about the units of `add`, and the material's read."""

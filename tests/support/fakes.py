@@ -122,8 +122,9 @@ class MemoryCertificateStore:
             _refuse_giant(new, material)
             self._refuse_duplicate(new)
             self._unchanged(old)
-            if self.name_taken(retired.account_id, retired.name):
-                raise NameTaken(retired.name)
+            other = retired.name if new.name == old.name else new.name
+            if self.name_taken(new.account_id, other):
+                raise NameTaken(other)
             self._put(retired)
             self._put(new)
             self.materials[new.account_id, new.id] = material

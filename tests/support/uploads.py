@@ -10,7 +10,7 @@ from chalicelib.domain.model import Caller, Certificate
 from chalicelib.domain.reading import Bundle
 from chalicelib.functions.audit import Audit
 from chalicelib.functions.csrs import Csrs
-from chalicelib.functions.upload_validate import Upload, UploadValidate
+from chalicelib.functions.upload_validate import Renewal, Upload, UploadValidate
 from tests.support.fakes import FixedClock, MemoryAuditStore, MemoryCertificateStore, MemoryCsrStore, MemoryKeyVault
 from tests.support.records import MANAGER, event, material
 
@@ -60,7 +60,7 @@ class House:
         return self.uploads.parse(caller, Upload(bundle, **more))
 
     def renew(self, old: Certificate, bundle: Bundle, caller: Caller = MANAGER, **more) -> Certificate:
-        return self.uploads.renew(caller, old.id, Upload(bundle, **more))[0]
+        return self.uploads.renew(caller, old.id, Renewal(bundle, **more))[0]
 
     def material(self, certificate: Certificate):
         return self.store.material(certificate.account_id, certificate.id)

@@ -468,10 +468,20 @@ class TestRenewal:
         assert example.viewer.get(f"{PATH}/{old['id']}").json == old
         assert len(example.viewer.get(PATH).json["items"]) == 1
 
-    def test_takes_no_name_of_its_own(self, example):
-        old = uploaded(example.manager, "a.example.com")
-        answer = example.manager.post(f"{PATH}/{old['id']}/renewals", fresh("a.example.com", fields={"name": "b"})[1])
-        assert (answer.status, answer.code) == (400, "InvalidRequest")
+    def test_takes_the_same_body_as_an_upload(self, example):
+        old = uploaded(example.manager, "a.example.com", fields={"tags": {"env": "live"}})
+        fields = {"name": "b", "resource_group": "shop", "notifications": True}
+        answer = example.manager.post(f"{PATH}/{old['id']}/renewals", fresh("a.example.com", fields=fields)[1])
+        assert answer.status == 201
+        assert {name: answer.json[name] for name in fields} == fields
+        assert answer.json["tags"] == {"env": "live"}
+        assert example.viewer.get(f"{PATH}/{old['id']}").json["name"] == old["name"]
+
+    @pytest.mark.parametrize("field", ["certificate", "private_key", "chain", "encryption_certificate"])
+    def test_refuses_a_text_that_is_longer_than_any_chain(self, example, field):
+        _, body = fresh("a.example.com")
+        answer = example.manager.post(PATH, body | {field: "A" * 262_145})
+        assert (answer.status, answer.code) == (413, "RequestTooLarge")
 
 
 def test_times_are_in_utc_and_end_with_z(example):

@@ -83,6 +83,13 @@ class World:
     good: dict[str, dict]
 
 
+def locked_out(client: Client) -> str:
+    """An account without an admin's token that works."""
+    account = tenant(client, "Locked out")
+    account.admin.delete(f"/v1/tokens/{account.admin.get('/v1/me').json['token_id']}")
+    return account.account_id
+
+
 @cache
 def uploads() -> tuple[dict, dict]:
     """An upload for the service to hold, and another one; made once, since making is slow."""
@@ -101,7 +108,7 @@ def world(role: str) -> World:
         "certificate_id": certificate["id"],
         "csr_id": csr["id"],
         "token_id": token["id"],
-        "account_id": example.account_id,
+        "account_id": locked_out(anyone),
     }
     good = {
         "certificates_upload": other,

@@ -7,13 +7,14 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.domain import chain as chains
 from chalicelib.domain.certificate import ParsedCertificate
-from chalicelib.domain.chain import build_chain, constraint_problem, link_problem
-from tests.support.authority import NOW, Authority, Issued, private_key, self_signed
+from chalicelib.domain.chain import MAX_DEPTH, build_chain, constraint_problem, link_problem
+from tests.support.authority import NOW, Authority, Issued, build, name, private_key, self_signed
 
 
 def parsed(*issued: Issued) -> list[ParsedCertificate]:
@@ -179,3 +180,17 @@ def test_an_rsa_pss_signature_is_checked():
     root = Authority.root(kind="rsa2048", pss=True)
     leaf, top = parsed(root.issue("a.example.com", pss=True), root)
     assert leaf.signed_by(top)
+
+
+@pytest.mark.parametrize("size", [4, 31])
+def test_a_mesh_of_authorities_that_certify_each_other_is_left_in_time(size):
+    one, other = (private_key("p256", number) for number in (901, 902))
+    a, b = name("A"), name("B")
+    mesh = [
+        ParsedCertificate(build(subject, issuer, key, signer, ca=True).public_bytes(Encoding.DER))
+        for subject, issuer, key, signer in [(a, b, one, other), (b, a, other, one)] * size
+    ]
+    leaf = ParsedCertificate(build(name("leaf"), a, private_key(), one).public_bytes(Encoding.DER))
+    chain = build_chain(leaf, mesh, NOW)
+    assert chain.is_complete
+    assert len(chain.path) <= MAX_DEPTH

@@ -83,11 +83,11 @@ def test_a_suggested_name_always_fits(common_name):
 
 
 @given(st.text("ab-", min_size=1, max_size=80), st.integers(0, 120))
-def test_the_first_free_name_is_found_and_fits(wanted, others):
+def test_a_free_name_is_found_and_fits(wanted, others):
     taken = set()
-    for _ in range(others):
-        taken.add(free_name(wanted, taken.__contains__))
-    made = free_name(wanted, taken.__contains__)
+    for number in range(others):
+        taken.add(free_name(wanted, taken.__contains__, f"{number:064x}"[::-1]))
+    made = free_name(wanted, taken.__contains__, f"{others:064x}"[::-1])
     assert len(taken) == others
     assert made not in taken
     assert len(made) <= MAX_NAME
@@ -96,11 +96,18 @@ def test_the_first_free_name_is_found_and_fits(wanted, others):
 
 def test_free_names_are_numbered_from_two_and_gaps_are_used():
     taken = {"shop", "shop-2", "shop-4"}
-    assert free_name("shop", taken.__contains__) == "shop-3"
+    assert free_name("shop", taken.__contains__, "ab" * 32) == "shop-3"
+
+
+def test_a_name_that_many_have_gets_a_mark_after_five_questions():
+    asked = []
+    made = free_name("shop", lambda name: asked.append(name) or True, "0123456789abcdef" * 4)
+    assert made == "shop-0123456789ab"
+    assert len(asked) == 5
 
 
 def test_a_number_replaces_the_end_of_a_name_of_full_length():
-    assert free_name("n" * 63, {"n" * 63}.__contains__) == "n" * 61 + "-2"
+    assert free_name("n" * 63, {"n" * 63}.__contains__, "ab" * 32) == "n" * 61 + "-2"
 
 
 @pytest.mark.parametrize(

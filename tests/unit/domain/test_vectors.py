@@ -149,19 +149,21 @@ def of_certificate(certificate: x509.Certificate) -> set[str]:
     self_signed = certificate.subject == certificate.issuer and signs_itself(certificate)
     validity = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     digest = getattr(certificate.signature_hash_algorithm, "name", "")
+    # RFC 5280, 6.1.4 (k): version 1 has no constraints to say so.
+    is_ca = any(isinstance(v, x509.BasicConstraints) and v.ca for v in values) or (
+        self_signed and certificate.version is x509.Version.v1
+    )
     findings = {
         "PrivateKeyMissing": True,
         "SelfSigned": self_signed,
         "ChainIncomplete": not self_signed,
-        # RFC 5280, 6.1.4 (k): version 1 has no constraints to say so.
-        "NotALeaf": any(isinstance(v, x509.BasicConstraints) and v.ca for v in values)
-        or (self_signed and certificate.version is x509.Version.v1),
+        "NotALeaf": is_ca,
         "CertificateExpired": certificate.not_valid_after_utc < NOW,
         "CertificateNotYetValid": certificate.not_valid_before_utc > NOW,
         "MissingSAN": not any(host.value for host in hosts),
         "ValidityTooLong": math.ceil(validity / timedelta(days=1)) > 398,
         "LeakageRisk": not self_signed and not is_public(values) and outlives_a_year(certificate),
-        "WeakSignature": digest == "md5" or (digest == "sha1" and not self_signed),
+        "WeakSignature": digest == "md5" or (digest == "sha1" and not (self_signed and is_ca)),
         "ChainBroken": any(
             e.critical and isinstance(e.value, x509.UnrecognizedExtension) and e.oid not in KNOWN for e in extensions
         ),

@@ -171,3 +171,27 @@ class Late:
 
     def update(self, old, new, audit):
         self._store.update(old, new, audit)
+
+
+def test_the_operator_makes_no_admin_while_there_is_one(house):
+    house.store.add(account(), token(expires_at=house.clock() + SECOND), event())
+    with pytest.raises(Conflict, match="AdminTokenExists"):
+        house.access.create_token_for(OPERATOR, ACCOUNT, "back in")
+    house.clock.advance(SECOND)
+    made, plain = house.access.create_token_for(OPERATOR, ACCOUNT, "back in")
+    assert (made.role, house.access.authenticate(f"Bearer {plain}").token.account_id) == (Role.ADMIN, ACCOUNT)
+
+
+def test_the_platform_s_own_account_is_no_tenant(house):
+    house.access.create_platform(OPERATOR)
+    with pytest.raises(NotFound):
+        house.access.create_token_for(OPERATOR, PLATFORM_ACCOUNT_ID, "admin")
+    with pytest.raises(NotFound):
+        house.access.change_account(OPERATOR, PLATFORM_ACCOUNT_ID, AccountChange(name="mine"))
+
+
+def test_a_page_that_holds_the_platform_alone_goes_on(house):
+    house.access.create_platform(OPERATOR)
+    house.store.add(account(), token(), event())
+    page = house.access.accounts(limit=1, cursor=None)
+    assert [a.id for a in page.items] == [ACCOUNT]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from chalicelib.domain.csr import CsrSpec
-from chalicelib.domain.errors import CertificateRefused, NotFound, Unprocessable
+from chalicelib.domain.errors import CertificateRefused, NotFound, TooLarge, Unprocessable
 from chalicelib.domain.keys import matches
 from chalicelib.functions.csrs import read_request
 from chalicelib.ports import KeyVaultError
@@ -44,8 +46,9 @@ def refused(house, *arguments) -> list[str]:
 def test_the_key_of_a_request_made_here_is_sealed_and_found_by_its_public_half(house, algorithm):
     made = house.csrs.create(MANAGER, CsrSpec("a.example.com", algorithm))
     assert made.has_private_key
-    found, key = house.csrs.for_public_key(ACCOUNT, made.public_key_fingerprint)
+    found = house.csrs.for_public_key(ACCOUNT, made.public_key_fingerprint)
     assert found == made
+    key = house.csrs.key_of(found)
     parsed, _ = read_request(made.pem)
     assert matches(key, parsed.public_key)
     assert key.pem().decode() not in repr(made) + repr(house.trail.events)
@@ -61,14 +64,15 @@ def test_a_request_is_told_in_the_trail_by_its_public_key(house):
 def test_a_request_made_elsewhere_is_held_without_key(house):
     made = house.csrs.store(MANAGER, "elsewhere", request_pem(), None)
     assert (made.name, made.has_private_key, made.common_name) == ("elsewhere", False, "a.example.com")
-    assert house.csrs.with_key(ACCOUNT, made.id) == (made, None)
+    with pytest.raises(NotFound):
+        house.csrs.key_of(made)
 
 
 @pytest.mark.parametrize("apart", [True, False], ids=["apart", "in one text"])
 def test_a_request_made_elsewhere_may_bring_its_key(house, apart):
     texts = (request_pem(), key_pem()) if apart else (key_pem() + request_pem(), None)
     made = house.csrs.store(MANAGER, None, *texts)
-    assert house.csrs.with_key(ACCOUNT, made.id)[1].pem().decode() == key_pem()
+    assert house.csrs.key_of(made).pem().decode() == key_pem()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,7 @@ def test_a_foreign_request_is_as_one_that_does_not_exist(house):
     made = house.csrs.create(MANAGER, CsrSpec("a.example.com", "ECC"))
     assert house.csrs.for_public_key(OTHER_ACCOUNT, made.public_key_fingerprint) is None
     with pytest.raises(NotFound):
-        house.csrs.with_key(OTHER_ACCOUNT, made.id)
+        house.csrs.key_of(replace(made, account_id=OTHER_ACCOUNT))
 
 
 def test_a_sealed_key_that_was_moved_to_another_request_is_not_opened(house):
@@ -134,10 +138,19 @@ def test_a_sealed_key_that_was_moved_to_another_request_is_not_opened(house):
     store = house.csrs._store
     store.sealed[ACCOUNT, one.id] = store.sealed[ACCOUNT, other.id]
     with pytest.raises(KeyVaultError):
-        house.csrs.with_key(ACCOUNT, one.id)
+        house.csrs.key_of(one)
 
 
 def test_of_two_requests_for_one_key_the_one_that_holds_it_is_found(house):
     house.csrs.store(MANAGER, "without", request_pem(), None)
     with_key = house.csrs.store(MANAGER, "with", request_pem(), key_pem())
-    assert house.csrs.for_public_key(ACCOUNT, with_key.public_key_fingerprint)[0] == with_key
+    assert house.csrs.for_public_key(ACCOUNT, with_key.public_key_fingerprint) == with_key
+
+
+def test_a_request_larger_than_any_sensible_one_is_refused(house):
+    names = [x509.DNSName(f"{'x' * 60}-{n}.{'y' * 60}.example.com") for n in range(200)]
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name("a.example.com"))
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    huge = builder.sign(private_key(), hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    with pytest.raises(TooLarge, match="at most 16384"):
+        house.csrs.store(MANAGER, None, huge, None)

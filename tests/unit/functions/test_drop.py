@@ -406,3 +406,44 @@ def test_the_halves_of_two_accounts_are_no_pair(site):
 def test_a_file_named_by_spaces_alone_gets_the_name_that_is_suggested(site):
     assert site.drop(" .pem", BUNDLE) is Outcome.STORED
     assert [c.name for c in site.certificates] == ["site.example.com-2026-ecdsa256"]
+
+
+def test_a_refused_file_never_takes_the_place_of_a_report(site):
+    site.drop("site.pem", LEAF.pem + OTHER.key_pem)
+    site.drop("site.json", "{}")
+    assert site.told() == ["KeyMismatch", "ChainIncomplete"]
+    assert "failed/site.json.dropped" in site.names
+
+
+def test_a_name_as_long_as_s3_takes_leaves_a_report_and_a_file_that_s3_takes(site):
+    long = "n" * (1024 - len(f"drop/{ACCOUNT}/.pem")) + ".pem"
+    assert site.drop(long, "nonsense") is Outcome.REFUSED
+    assert len(site.keys) == 2
+    assert all(len(key.encode()) <= 1024 for key in site.keys)
+
+
+def test_a_folder_called_unknown_is_an_account_like_any_other(site):
+    site.box.put("drop/unknown/site.pem", BUNDLE.encode())
+    assert site.services.drop.arrived("drop/unknown/site.pem", "request") is Outcome.REFUSED
+    assert not any(key.startswith("drop/") for key in site.keys)
+
+
+def test_a_refusal_is_in_the_trail_of_the_account(site):
+    site.drop("site.pem", LEAF.pem + OTHER.key_pem)
+    (event,) = site.services.audit_store.events
+    assert (event.account_id, event.actor, event.result) == (ACCOUNT, "drop", "KeyMismatch")
+    assert event.target == f"drop/{ACCOUNT}/site.pem"
+
+
+def test_a_half_that_waited_in_vain_is_told_of_everything_else_too(site):
+    site.drop("site.pem", LEAF.pem)
+    site.wait(hours=24)
+    site.sweep()
+    assert site.told() == ["DropIncomplete", "ChainIncomplete"]
+
+
+def test_an_encryption_certificate_that_waited_in_vain_is_called_that(site):
+    site.drop("site.enc.pem", ENCRYPTION.pem)
+    site.wait(hours=24)
+    site.sweep()
+    assert "encryption certificate" in site.report()["message"]

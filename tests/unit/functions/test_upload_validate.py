@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from chalicelib.domain import csr, keys, pem
 from chalicelib.domain.csr import CsrSpec
@@ -30,8 +31,9 @@ from chalicelib.domain.model import MAX_LISTED_DOMAINS, Caller, Certificate, Rol
 from chalicelib.domain.reading import Bundle
 from chalicelib.functions.upload_validate import NAME_ATTEMPTS
 from tests.support.authority import NOW, Authority, Issued, self_signed
+from tests.support.authority import name as authority_name
 from tests.support.canary import found, secret_numbers, traces
-from tests.support.records import ACCOUNT, MANAGER, OTHER_ACCOUNT, record
+from tests.support.records import ACCOUNT, MANAGER, OTHER_ACCOUNT, event, record
 from tests.support.sm2_builder import Sm2Authority, sm2_key
 from tests.support.uploads import House
 
@@ -364,12 +366,31 @@ class TestRenewal:
     NEW = MIDDLE.issue("www.example.com", "example.com", number=2, not_before=NOW)
 
     def test_the_new_one_takes_over_name_tags_group_notices_and_deployments(self, house, old):
-        new = house.renew(old, bundle(self.NEW), name="ignored", tags={"x": "y"}, resource_group="z")
+        new = house.renew(old, bundle(self.NEW))
         assert (new.name, new.tags, new.resource_group) == ("shop", {"env": "live"}, "web")
         assert new.notifications
         assert new.deployed
         assert new.fingerprint == self.NEW.fingerprint
         assert house.store.get(ACCOUNT, new.id) == new
+
+    def test_what_is_given_goes_before_what_is_taken_over(self, house, old):
+        given = {"name": "new shop", "tags": {"x": "y"}, "resource_group": "", "notifications": False}
+        new = house.renew(old, bundle(self.NEW), **given)
+        assert {field: getattr(new, field) for field in given} == given
+        assert house.store.get(ACCOUNT, old.id).name == "shop"
+
+    def test_a_name_that_another_certificate_has_is_refused(self, house, old):
+        house.upload(bundle(MIDDLE.issue("other.example.com", number=5)), name="other")
+        with pytest.raises(Conflict, match="NameTaken"):
+            house.renew(old, bundle(self.NEW), name="other")
+        assert house.store.get(ACCOUNT, old.id) == old
+
+    def test_a_wrong_replacement_that_was_deleted_may_be_replaced(self, house, old):
+        wrong = house.renew(old, bundle(MIDDLE.issue("wrong.example.com", number=5)))
+        house.store.delete(wrong, event())
+        right = house.renew(house.store.get(ACCOUNT, old.id), bundle(self.NEW))
+        assert right.name == "shop"
+        assert house.store.get(ACCOUNT, old.id).replaced_by == right.id
 
     def test_each_names_the_other(self, house, old):
         new = house.renew(old, bundle(self.NEW))
@@ -479,3 +500,53 @@ def test_every_refusal_of_an_upload_has_a_message_and_a_hint(house):
             house.upload(given, **more)
         assert caught.value.message
         assert caught.value.hint
+
+
+class TestSayingAll:
+    def test_a_duplicate_with_a_taken_name_is_told_of_both(self, house):
+        held = house.upload(bundle(), name="shop")
+        with pytest.raises(Conflict) as caught:
+            house.upload(bundle(), name="shop")
+        assert (caught.value.code, caught.value.existing_id) == ("DuplicateCertificate", held.id)
+        assert [f.code for f in caught.value.findings] == ["DuplicateCertificate", "NameTaken"]
+
+    def test_a_duplicate_with_other_faults_is_told_of_all(self, house):
+        house.upload(bundle(), name="shop")
+        with pytest.raises(CertificateRefused) as caught:
+            house.upload(Bundle(LEAF.pem, LEAF.key_pem), name="shop")
+        assert [f.code for f in caught.value.findings] == ["ChainIncomplete", "DuplicateCertificate", "NameTaken"]
+
+    def test_a_taken_name_is_told_even_when_no_certificate_could_be_read(self, house):
+        house.upload(bundle(), name="shop")
+        parsed = house.parse(Bundle("nonsense"), name="shop")
+        assert [f.code for f in parsed.verdict.findings] == ["CertificateFormatIncorrect", "NameTaken"]
+
+
+class TestSlimness:
+    def test_a_long_subject_is_cut_in_the_record_and_whole_in_the_certificate(self, house):
+        units = [(NameOID.ORGANIZATIONAL_UNIT_NAME, f"unit {n}") for n in range(300)]
+        leaf = MIDDLE.issue("a.example.com", subject=authority_name("a.example.com", *units))
+        made = house.upload(bundle(leaf))
+        assert len(made.subject) == 512
+        assert house.material(made).certificate == leaf.pem
+
+    def test_tags_that_weigh_more_than_the_record_are_refused(self, house):
+        tags = {f"key-{n}": "\U0001f512" * 60 for n in range(50)}
+        with pytest.raises(InvalidRequest, match="at most 4096"):
+            house.upload(bundle(), tags=tags)
+        assert house.store.certificates == {}
+
+
+class TestKeysOfRequests:
+    def test_parsing_opens_no_key_and_says_that_there_is_one(self, house):
+        request = house.csrs.create(MANAGER, CsrSpec("www.example.com", "ECC"))
+        house.vault.open = None
+        parsed = house.parse(bundle(issued_for(request), key=False))
+        assert parsed.has_key
+        assert not parsed.verdict.refused
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_an_upload_that_opens_a_key_says_whose_in_the_trail(self, house, named):
+        request = house.csrs.create(MANAGER, CsrSpec("www.example.com", "ECC"))
+        house.upload(bundle(issued_for(request), key=False), csr_id=request.id if named else None)
+        assert house.trail.events[-1].detail["csr"] == request.id
