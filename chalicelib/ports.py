@@ -193,7 +193,7 @@ class AccountStore(Protocol):
         ...
 
     def touch_token(self, token: Token, at: datetime) -> None:
-        """Note the last use. Never raises for a token that is gone."""
+        """Note the last use. Never raises when that cannot be done."""
         ...
 
 

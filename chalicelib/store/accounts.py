@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
+
+from pynamodb.exceptions import UpdateError
 
 from chalicelib.domain.errors import Conflict, NotFound
 from chalicelib.domain.model import Account, AuditEvent, Entity, Page, Role, Site, Token
 from chalicelib.store.audit import audit_row
 from chalicelib.store.cursors import decode_cursor, encode_cursor
-from chalicelib.store.tables import AccountRow, TokenRow, fits_key, may_be_outdated, read
+from chalicelib.store.tables import AccountRow, TokenRow, fits_key, read
 from chalicelib.store.transactions import ConditionFailedError, Writes
 
 _PARTITION: Final = "account"
@@ -104,10 +107,13 @@ class DynamoAccountStore:
             return  # it was revoked before
 
     def touch_token(self, token: Token, at: datetime) -> None:
-        """Note the last use: 2 write units (the index's included), at most every `TOUCH_INTERVAL`."""
+        """Note the last use: 2 write units (the index's included), at most every `TOUCH_INTERVAL`.
+
+        A use that cannot be noted, for the token is gone or the table is busy, is no reason to refuse the caller.
+        """
         if token.last_used_at is not None and at - token.last_used_at < TOUCH_INTERVAL:
             return
-        with may_be_outdated():
+        with suppress(UpdateError):
             TokenRow(token.digest).update([TokenRow.last_used_at.set(at)], condition=TokenRow.digest.exists())
 
 
