@@ -82,8 +82,9 @@ class Parsed:
 
 @dataclass(frozen=True, slots=True)
 class _Examined:
-    """A verdict, and the stored CSR that stands in for a missing key."""
+    """What was read and what is said of it, and the stored CSR that stands in for a missing key."""
 
+    reading: Reading
     verdict: Verdict
     csr: Csr | None = None
 
@@ -100,7 +101,7 @@ class UploadValidate:
 
     def parse(self, caller: Caller, upload: Upload) -> Parsed:
         """Judge an upload and store nothing; no stored key is opened. Raises: NotFound, `csr_id` names no CSR."""
-        examined = self._examine(caller, upload.bundle, upload.csr_id, open_key=False)
+        examined = self._examine(caller, upload.bundle, upload.csr_id)
         verdict = examined.verdict
         findings = _with_conflicts(verdict, self._taken(caller, verdict.leaf, upload.name))
         name = self._free_name(caller, naming.suggested_name(verdict.leaf), verdict.leaf) if verdict.leaf else None
@@ -116,8 +117,8 @@ class UploadValidate:
         """
         _check_tags(upload.tags)
         examined = self._examine(caller, upload.bundle, upload.csr_id)
-        verdict = examined.verdict
-        leaf = _accepted(verdict, self._taken(caller, verdict.leaf, upload.name))
+        leaf = _accepted(examined.verdict, self._taken(caller, examined.verdict.leaf, upload.name))
+        verdict = self._with_stored_key(examined)
         certificate = self._record(caller, leaf, verdict, upload, upload.name or "")
         material = self._material(certificate, verdict)
         for attempt in range(NAME_ATTEMPTS):
@@ -169,8 +170,9 @@ class UploadValidate:
         )
         _check_tags(upload.tags)
         examined = self._examine(caller, renewal.bundle, renewal.csr_id)
-        verdict = examined.verdict
-        leaf = _accepted(verdict, self._taken(caller, verdict.leaf, None if name == old.name else name))
+        conflicts = self._taken(caller, examined.verdict.leaf, None if name == old.name else name)
+        leaf = _accepted(examined.verdict, conflicts)
+        verdict = self._with_stored_key(examined)
         verdict = replace(verdict, findings=(*verdict.findings, *self._coverage(old, leaf)))
         new = replace(self._record(caller, leaf, verdict, upload, name), replaces=old.id, deployed=old.deployed)
         retired = replace(
@@ -204,20 +206,30 @@ class UploadValidate:
             return
         raise Conflict("AlreadyReplaced", f"This certificate was already replaced, by {old.replaced_by}.")
 
-    def _examine(self, caller: Caller, bundle: Bundle, csr_id: str | None, *, open_key: bool = True) -> _Examined:
+    def _examine(self, caller: Caller, bundle: Bundle, csr_id: str | None) -> _Examined:
         reading = read(bundle)
         csr = self._fitting_csr(caller, reading, csr_id)
         if csr is None:
-            return _Examined(judge(reading, self._clock()))
+            return _Examined(reading, judge(reading, self._clock()))
         if reading.leaf is not None and csr.public_key_fingerprint != reading.leaf.public_key.fingerprint:
             reading = _plus(reading, _csr_mismatch(csr.id))
         elif reading.keys:
             csr = None
         elif not csr.has_private_key:
             reading = _plus(reading, _key_elsewhere(csr.name))
-        elif open_key:
-            reading = with_key(reading, self._csrs.key_of(csr))
-        return _Examined(judge(reading, self._clock(), key_required=False), csr)
+        return _Examined(reading, judge(reading, self._clock(), key_required=False), csr)
+
+    def _with_stored_key(self, examined: _Examined) -> Verdict:
+        """The verdict on an upload that is accepted, with the key of its CSR, which is opened only now.
+
+        Raises: CertificateRefused, when that key cannot be used.
+        """
+        if examined.csr is None or not examined.csr.has_private_key:
+            return examined.verdict
+        reading = with_key(examined.reading, self._csrs.key_of(examined.csr))
+        verdict = judge(reading, self._clock(), key_required=False)
+        _accepted(verdict, ())
+        return verdict
 
     def _fitting_csr(self, caller: Caller, reading: Reading, csr_id: str | None) -> Csr | None:
         """The CSR that was named, or for a leaf without key the one that has its public key."""

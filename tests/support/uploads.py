@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from chalicelib.domain.model import Caller, Certificate
+from chalicelib.domain.findings import Severity
+from chalicelib.domain.model import Caller, Certificate, Role
 from chalicelib.domain.reading import Bundle
 from chalicelib.functions.audit import Audit
 from chalicelib.functions.csrs import Csrs
 from chalicelib.functions.upload_validate import Renewal, Upload, UploadValidate
+from tests.support.authority import Authority, Issued
 from tests.support.fakes import FixedClock, MemoryAuditStore, MemoryCertificateStore, MemoryCsrStore, MemoryKeyVault
-from tests.support.records import MANAGER, event, material
+from tests.support.records import MANAGER, OTHER_ACCOUNT, event, material
+
+ROOT = Authority.root()
+MIDDLE = ROOT.intermediate()
+LEAF = MIDDLE.issue("www.example.com", "example.com")
+NEIGHBOUR = Caller(OTHER_ACCOUNT, Role.MANAGER, "token-2", "198.51.100.2", "request-2")
 
 
 class RivalStore(MemoryCertificateStore):
@@ -69,3 +77,16 @@ class House:
         """Public keys of what is sealed with a certificate, under its own context."""
         held = self.vault.open(certificate.key_context, self.material(certificate).keys)
         return {box: load_pem_private_key(text, None).public_key() for box, text in held.items()}
+
+
+def bundle(issued: Issued = LEAF, *, key: bool = True, chain: str | None = MIDDLE.pem, **more) -> Bundle:
+    return Bundle(issued.pem, issued.key_pem if key else None, chain, **more)
+
+
+def codes(found, severity: Severity | None = None) -> list[str]:
+    return [f.code for f in found if severity is None or f.severity is severity]
+
+
+def issued_for(request) -> Issued:
+    """What a CA makes of a request: the certificate alone."""
+    return MIDDLE.issue("www.example.com", key=x509.load_pem_x509_csr(request.pem.encode()))

@@ -15,7 +15,6 @@ from chalicelib.functions.csrs import read_request
 from chalicelib.ports import KeyVaultError
 from tests.support.authority import Authority, name, private_key
 from tests.support.records import ACCOUNT, MANAGER, OTHER_ACCOUNT
-from tests.support.uploads import House
 
 ALGORITHMS = ["RSA", "ECC", "SM2"]
 
@@ -28,11 +27,6 @@ def request_pem(key=None, common_name: str = "a.example.com") -> str:
 def key_pem(key=None) -> str:
     form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     return (key or private_key()).private_bytes(*form).decode()
-
-
-@pytest.fixture
-def house():
-    return House()
 
 
 def refused(house, *arguments) -> list[str]:
