@@ -8,6 +8,7 @@ versions that it decided on, and is written before they go: what a crash left ly
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,9 @@ PATIENCE: Final = timedelta(hours=24)
 OVERDUE: Final = timedelta(minutes=15)
 #: At most so many objects share a name; more are not a pair.
 MAX_PARTS: Final = 8
+
+#: Longest origin that is kept as it is, in characters.
+MAX_ORIGIN: Final = 256
 
 _JOINING = frozenset({"pem", "crt", "cer", "key"})
 _ROLE = re.compile(r"(?P<stem>.+)[._](?P<role>sign|sig|enc|encrypt|encryption)", re.IGNORECASE)
@@ -118,8 +122,9 @@ class _Group:
 
     @property
     def origin(self) -> str:
-        """Names exactly these versions of these objects."""
-        return "drop:" + ",".join(sorted(f"{item.key}@{item.version}" for item in self.objects))
+        """Names exactly these versions of these objects; by a hash where that would burden the slim record."""
+        named = ",".join(sorted(f"{item.key}@{item.version}" for item in self.objects))
+        return f"drop:{named if len(named) <= MAX_ORIGIN else hashlib.sha256(named.encode()).hexdigest()}"
 
     def bundle(self) -> Bundle:
         """The texts as an upload."""

@@ -447,3 +447,14 @@ def test_an_encryption_certificate_that_waited_in_vain_is_called_that(site):
     site.wait(hours=24)
     site.sweep()
     assert "encryption certificate" in site.report()["message"]
+
+
+def test_where_a_certificate_came_from_does_not_burden_its_record_and_is_known_again(site):
+    long = "n" * 300
+    site.put(f"{long}.pem", CHAINED)
+    site.put(f"{long}.key", LEAF.key_pem)
+    site.arrived(f"{long}.pem")
+    assert len(site.certificates[0].origin) < 100
+    site.put(f"{long}.pem", CHAINED)
+    site.put(f"{long}.key", LEAF.key_pem)
+    assert site.arrived(f"{long}.pem") is Outcome.REFUSED
