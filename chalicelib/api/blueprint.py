@@ -39,6 +39,14 @@ STATUS: Final[tuple[tuple[type[errors.CerthavenError], int], ...]] = (
 MAX_BODY: Final = 1_048_576
 #: Answers of these types are bytes, which Lambda hands over in base64; all others are text.
 BINARY_TYPES: Final = ["application/x-pkcs12", "application/x-java-keystore"]
+#: What AWS calls it when too much was asked at once.
+THROTTLING: Final = frozenset(
+    {
+        *("ThrottlingException", "Throttling", "RequestLimitExceeded", "SlowDown", "ServiceUnavailable"),
+        *("ProvisionedThroughputExceededException", "TooManyRequestsException"),
+    }
+)
+TOO_BUSY: Final = errors.TooManyRequests("TooManyRequests", "The service is asked too much at once.")
 #: Sent with every answer: nothing here is to be cached, framed or guessed at.
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -84,7 +92,8 @@ class ApiBlueprint(Blueprint):
                 response = self._answer_or_refuse(route, request, caller, path, services)
             except Exception as error:  # noqa: BLE001 - nothing a caller sends may show its insides
                 log_unforeseen(services, error, caller.request_id)
-                response = internal_error(caller.request_id)
+                busy = is_throttling(error)
+                response = refusal(TOO_BUSY, caller.request_id) if busy else internal_error(caller.request_id)
             services.log.info(
                 "request",
                 method=route.method,
@@ -231,6 +240,17 @@ def log_unforeseen(services: Services, error: Exception, request_id: str) -> Non
         at=[f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno} {f.name}" for f in frames[-6:]],
         request_id=request_id,
     )
+
+
+def is_throttling(error: BaseException | None) -> bool:
+    """Whether AWS asked for patience: DynamoDB, KMS or S3, by the code that botocore or PynamoDB found."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        told = response.get("Error", {}).get("Code") if isinstance(response, Mapping) else None
+        if {told, getattr(error, "cause_response_code", None)} & THROTTLING:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def internal_error(request_id: str) -> Response:

@@ -7,6 +7,8 @@ import re
 from urllib.parse import quote
 
 import pytest
+from botocore.exceptions import ClientError
+from pynamodb.exceptions import QueryError
 
 from tests.support.fakes import MemoryAuditStore, MemoryCertificateStore, MemoryKeyVault
 from tests.support.keys import key_pem
@@ -407,3 +409,22 @@ def test_what_a_client_says_it_accepts_does_not_change_the_answer(example, accep
 def test_json_is_read_whatever_it_is_called(example, content_type):
     answer = example.admin.post("/v1/tokens", TOKEN, headers={"Content-Type": content_type})
     assert answer.status == 201
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "ProvisionedThroughputExceededException"])
+@pytest.mark.parametrize("kind", ["botocore", "pynamodb", "cause"])
+def test_what_aws_has_no_room_for_is_to_be_tried_again(code, kind):
+    told = ClientError({"Error": {"Code": code, "Message": KEY}}, "GetItem")
+
+    class Busy(MemoryCertificateStore):
+        def page(self, *_, **__):
+            if kind == "botocore":
+                raise told
+            if kind == "pynamodb":
+                raise QueryError(cause=told)
+            raise RuntimeError(KEY) from told
+
+    services = failing("certificate_store", Busy())
+    answer = tenant(Client(services)).admin.get(UPLOAD)
+    assert (answer.status, answer.code, answer.headers["retry-after"]) == (429, "TooManyRequests", "5")
+    assert leaked(answer.text + services.log_stream.getvalue()) == []
