@@ -47,8 +47,7 @@ operator-token: $(VENV)/.installed ## Make an operator's token on AWS (STAGE=…
 	@$(BIN)/python -m infra.deploy operator-token
 
 reset: ## Delete the local data
-	@cd $(or $(CERTHAVEN_STATE),.local) 2>/dev/null && rm -rf state s3 tmp env deployed saved emulator.log emulator.pid || true
-	@echo "The local data is deleted."
+	@sh infra/reset.sh "$(or $(CERTHAVEN_STATE),.local)"
 
 clean: ## Delete everything that was built or installed here
 	@rm -rf $(VENV) .local .build vendor .chalice/deployments .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

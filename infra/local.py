@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -115,8 +116,26 @@ def _end_leftover(local: Local) -> None:
         time.sleep(0.5)
 
 
-def start_emulator(local: Local) -> subprocess.Popen[bytes]:
-    """Start the emulator and wait until it answers."""
+def follow_port(local: Local) -> None:
+    """Have the saved state speak of this port: the emulator knows its queues by addresses that hold the port."""
+    known, new = local.folder / "port", str(local.port)
+    old = known.read_text() if known.exists() else new
+    if old != new:
+        for file in (local.folder / "state").glob("*.json"):
+            text = file.read_text()
+            for host in ("localhost", "127.0.0.1"):
+                text = text.replace(f"{host}:{old}/", f"{host}:{new}/")
+            file.write_text(text)
+    known.write_text(new)
+
+
+def clear_leftovers(local: Local) -> None:
+    """Delete what functions unpacked in an earlier run, some 100 MB each."""
+    shutil.rmtree(local.folder / "tmp", ignore_errors=True)
+
+
+def launch_emulator(local: Local) -> subprocess.Popen[bytes]:
+    """Start the emulator."""
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "CERTHAVEN_", "PYTHON"))},
         **local.environment(),
@@ -143,11 +162,11 @@ def start_emulator(local: Local) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     local.pid_file.write_text(str(child.pid))
-    _await(local, child)
     return child
 
 
-def _await(local: Local, child: subprocess.Popen[bytes]) -> None:
+def await_emulator(local: Local, child: subprocess.Popen[bytes]) -> None:
+    """Wait until it answers. Ends with one line when it does not."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if child.poll() is not None:
@@ -279,15 +298,20 @@ def main() -> None:
     """Start everything, say where it is, and stay until stopped."""
     began = time.monotonic()
     local = settle()
-    print("Starting Certhaven on this machine", flush=True)
-    free_port(local)
-    package = build()
-    os.environ.update(local.environment())
     child: subprocess.Popen[bytes] | None = None
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Said aloud, since a shell starts what it puts into the background with Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
+        print("Starting Certhaven on this machine", flush=True)
+        free_port(local)
+        package = build()
+        os.environ.update(local.environment())
+        follow_port(local)
+        clear_leftovers(local)
         with step("starting the local AWS emulator"):
-            child = start_emulator(local)
+            child = launch_emulator(local)
+            await_emulator(local, child)
         with step("deploying the stack"):
             outputs = deploy(local, package)
         with step("creating the first account and tokens"):
@@ -303,6 +327,7 @@ def main() -> None:
         if child is not None:
             _stop(child)
             local.pid_file.unlink(missing_ok=True)
+            clear_leftovers(local)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

@@ -16,8 +16,8 @@ def step(what: str) -> Iterator[None]:
     print(f"  {what} …", end="", flush=True)
     try:
         yield
-    except BaseException:
-        print(" failed", flush=True)
+    except BaseException as error:
+        print(" stopped" if isinstance(error, KeyboardInterrupt) else " failed", flush=True)
         raise
     print(f" {time.monotonic() - began:.1f} s", flush=True)
 

@@ -9,9 +9,10 @@ fail() {
     exit 1
 }
 
-command -v "$python" >/dev/null 2>&1 || python=python3
+# Without a wish of the user's, any Python that is new enough will do.
+[ "$python" != python3.11 ] || command -v "$python" >/dev/null 2>&1 || python=python3
 command -v "$python" >/dev/null 2>&1 ||
-    fail "Python 3.11 is missing. Install it (apt-get install python3.11 python3.11-venv), or name it: make PYTHON=/path/to/python."
+    fail "$python is missing. Install it (apt-get install python3.11 python3.11-venv), or name it: make PYTHON=/path/to/python."
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     fail "$("$python" --version) is too old; Python 3.11 is wanted. Name it: make PYTHON=python3.11."
 "$python" -c 'import ensurepip' 2>/dev/null ||

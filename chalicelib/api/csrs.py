@@ -33,8 +33,9 @@ def create_csr(call: Call[types.EmptyQuery, types.CsrRequest]) -> types.CsrView:
             )
         csr = call.services.csrs.store(call.caller, body.name, body.csr, body.private_key)
     elif body.algorithm is None or body.common_name is None:
+        missing = [f"`{name}`" for name in ("algorithm", "common_name") if getattr(body, name) is None]
         raise InvalidRequest(
-            "InvalidRequest", "The request has neither `csr` nor `algorithm` and `common_name` for a new one."
+            "InvalidRequest", f"The request has no `csr` to store, and no {' and no '.join(missing)} to make one."
         )
     elif body.private_key is not None:
         raise InvalidRequest("InvalidRequest", "The key of a new request is made here; `private_key` goes with `csr`.")

@@ -237,8 +237,9 @@ class ParsedCertificate:
 
     @property
     def serial_number(self) -> str:
-        """The serial number in hex, lower case."""
-        return format(self.x509.serial_number, "x")
+        """The serial number in hex, lower case, in whole octets as openssl writes it."""
+        text = format(self.x509.serial_number, "x")
+        return f"0{text}" if len(text) % 2 and not text.startswith("-") else text
 
     @lazy
     def domains(self) -> tuple[str, ...]:

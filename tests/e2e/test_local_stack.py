@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
 import time
 
 import pytest
 
+from infra.package import ROOT
 from tests.e2e.conftest import Stack, free_port
-from tests.e2e.test_upload_by_api import upload
+from tests.e2e.test_dropped_files import drop, wait_for
+from tests.e2e.test_upload_by_api import fresh, upload
 
 
 @pytest.fixture
@@ -88,6 +92,36 @@ def test_a_kill_of_everything_right_after_the_first_start_leaves_a_stack_that_wo
     own.start()
     with own.client() as api:
         assert api.get("/v1/me").status_code == 200
+
+
+def test_a_start_on_another_port_takes_dropped_files_and_leaves_nothing_lying(own):
+    own.start()
+    first = own.port
+    own.stop()
+    assert not (own.folder / "tmp").exists()
+    own.port = free_port()
+    own.start()
+    assert str(first) not in (own.folder / "env").read_text()
+    leaf, middle, _ = fresh("moved.example.com")
+    drop(own, own.values["CERTHAVEN_ACCOUNT"], {"moved.pem": leaf.pem + middle.pem + leaf.key_pem})
+    assert wait_for(own, f"done/{own.values['CERTHAVEN_ACCOUNT']}/moved.json")["name"] == "moved"
+
+
+def test_data_in_use_is_not_deleted(stack):
+    done = subprocess.run(["sh", "infra/reset.sh", stack.folder], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Stop it first" in done.stderr) == (1, True)
+    assert (stack.folder / "env").exists()
+
+
+def test_ctrl_c_while_it_starts_leaves_no_process_and_no_traceback(own):
+    process = own.launch()
+    for line in process.stdout:
+        if "starting the local AWS emulator" in line or (own.folder / "emulator.pid").exists():
+            break
+    process.send_signal(signal.SIGINT)
+    printed = process.communicate(timeout=60)[0]
+    assert "Traceback" not in printed
+    assert not (own.folder / "emulator.pid").exists()
 
 
 def test_the_env_file_is_for_its_owner_only(stack):
