@@ -6,10 +6,10 @@ called concurrently. Every method that reads or writes tenant data takes the acc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from chalicelib.domain.model import (
     Account,
@@ -23,6 +23,7 @@ from chalicelib.domain.model import (
     SealedKeys,
     Token,
 )
+from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
 
 
 class Clock(Protocol):
@@ -273,4 +274,167 @@ class DropBox(Protocol):
 
     def delete(self, items: Sequence[DroppedObject]) -> None:
         """Delete these versions and older ones that they replaced, none that came later; gone already is fine."""
+        ...
+
+
+class CertificateSource(Protocol):
+    """A system of private CAs: the built-in one, or another cloud's. One file each in ``chalicelib/sources``.
+
+    Every method may raise these, with words that say what to do:
+
+    - Unprocessable: `SourceNotConfigured`, credentials are missing; `SourceRefused`, they are wrong or not allowed;
+      `RegionNotSupported`, the system is not to be had in that region.
+    - TooManyRequests: `SourceBusy`, the system throttles or does not answer, after all retries.
+
+    All only read at the source, so all may be repeated and called concurrently.
+    """
+
+    #: Its id in requests, as ``alibaba``.
+    id: str
+    #: Its name for people.
+    title: str
+
+    def regions(self) -> Sequence[str]:
+        """Regions it can be had in. No request."""
+        ...
+
+    def setup_needed(self, account_id: str) -> str:
+        """What is to be set, and where, before the account can use it; empty when it can. No request to the system."""
+        ...
+
+    def authorities(self, account_id: str, region: str, *, limit: int, cursor: str | None) -> Page[Authority]:
+        """The CAs of a region. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def authority(self, account_id: str, ref: AuthorityRef) -> Authority:
+        """One CA. Raises: NotFound: `AuthorityNotFound`."""
+        ...
+
+    def certificates(
+        self, account_id: str, ref: AuthorityRef, *, limit: int, cursor: str | None
+    ) -> Page[IssuedCertificate]:
+        """What a CA issued to servers and clients. Raises: NotFound: `AuthorityNotFound`; InvalidRequest."""
+        ...
+
+    def fetch(
+        self, account_id: str, ref: AuthorityRef, ids: Sequence[str]
+    ) -> Iterator[tuple[str, Fetched | Unavailable]]:
+        """Certificates of a CA by their ids, each with what is known of it, one after the other.
+
+        A certificate that cannot be had (unknown, not yet issued) is `Unavailable` and stops nothing.
+        """
+        ...
+
+
+class CredentialStore(Protocol):
+    """The credentials that an account gave for its other clouds."""
+
+    def get(self, account_id: str, provider: str) -> Mapping[str, str] | None:
+        """The fields that were set for a provider (``alibaba``, ``aws``); ``None`` when none were."""
+        ...
+
+    def place(self, account_id: str, provider: str) -> str:
+        """Where they are to be set, for people."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKit:
+    """What a plug-in of ``chalicelib/sources`` is built from: ``build(kit)`` in each file.
+
+    Attributes:
+        region: the one that the service runs in.
+        aws: gives a boto3 client for (account id, service, region) under the account's role there.
+        alibaba: gives a client for (account id, product version, region), see `chalicelib.alibaba`.
+    """
+
+    region: str
+    clock: Clock
+    authorities: AuthorityStore
+    credentials: CredentialStore
+    aws: Callable[[str, str, str], Any]
+    alibaba: Callable[[str, str, str], AlibabaApi]
+
+
+class AlibabaApi(Protocol):
+    """One product of Alibaba Cloud in one region, with an account's credentials."""
+
+    def call(self, action: str, parameters: Mapping[str, object]) -> Mapping[str, Any]:
+        """Carry out an action, retried while the product says that it can be.
+
+        Args:
+            action: as ``DescribeCACertificateList``.
+            parameters: sent in the form body; ``None`` values are left out.
+
+        Returns:
+            The answer's fields.
+
+        Raises:
+            AlibabaError: the product refused, or could not be reached after all retries.
+        """
+        ...
+
+
+class AlibabaError(Exception):
+    """A product's refusal: its `code`, message and HTTP status (0 when there was no answer). Tells no secret."""
+
+    def __init__(self, code: str, message: str, status: int, request_id: str = "") -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.request_id = request_id
+
+
+class AuthorityStore(Protocol):
+    """The built-in CA's authorities, what they issued and revoked. Writes are atomic with their audit event."""
+
+    def add(self, authority: Authority, keys: SealedKeys, audit: AuditEvent) -> None:
+        """Store a new authority with its signing key (box ``signing``)."""
+        ...
+
+    def get(self, account_id: str, name: str) -> Authority:
+        """One authority. Raises: NotFound: `AuthorityNotFound`."""
+        ...
+
+    def keys(self, account_id: str, name: str) -> SealedKeys:
+        """Its sealed key. Raises: NotFound."""
+        ...
+
+    def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Authority]:
+        """Authorities in the order in which they were made, so each after its parent. Raises: InvalidRequest."""
+        ...
+
+    def revoke(self, authority: Authority, revoked: Revoked, audit: AuditEvent) -> None:
+        """Revoke an intermediate, with its entry in the parent's list; a second time changes nothing."""
+        ...
+
+    def issue(self, account_id: str, certificate: IssuedCertificate, material: Material, audit: AuditEvent) -> None:
+        """Store what an authority issued; `material` goes where `material_id` says."""
+        ...
+
+    def certificate(self, account_id: str, certificate_id: str) -> IssuedCertificate:
+        """One issued certificate. Raises: NotFound."""
+        ...
+
+    def certificates(self, account_id: str, name: str, *, limit: int, cursor: str | None) -> Page[IssuedCertificate]:
+        """What an authority issued, in order. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def several(self, account_id: str, ids: Sequence[str]) -> Mapping[str, tuple[IssuedCertificate, Material]]:
+        """Issued certificates (at most 100) with their material, by id; those that are not there are left out."""
+        ...
+
+    def revoke_certificate(
+        self, account_id: str, certificate: IssuedCertificate, revoked: Revoked, audit: AuditEvent
+    ) -> None:
+        """Revoke an issued certificate; a second time changes nothing and keeps the first date."""
+        ...
+
+    def revoked(self, account_id: str, name: str) -> Sequence[Revoked]:
+        """All that an authority revoked, by serial number."""
+        ...
+
+    def next_crl_number(self, account_id: str, name: str) -> int:
+        """A number higher than every one given before (RFC 5280, 5.2.3). Raises: NotFound."""
         ...

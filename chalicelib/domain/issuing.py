@@ -22,6 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from chalicelib.domain import der, sm2
 from chalicelib.domain.certificate import ParsedCertificate, PublicKey
 from chalicelib.domain.keys import PrivateKey
+from chalicelib.domain.pca import Limits, Revoked
 
 #: Certificates begin so much before now: the clocks of those who check them differ.
 BACKDATED: Final = timedelta(minutes=5)
@@ -55,30 +56,6 @@ class Issuer:
 
     certificate: ParsedCertificate
     key: PrivateKey
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an authority may issue.
-
-    Attributes:
-        path_length: how many intermediates may follow below it; ``None`` for any number.
-        permitted: domains below which all names must lie (RFC 5280, 4.2.1.10); empty for any.
-        excluded: domains below which none may.
-    """
-
-    path_length: int | None = None
-    permitted: tuple[str, ...] = ()
-    excluded: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Revoked:
-    """One entry of a revocation list."""
-
-    serial_number: int
-    at: datetime
-    reason: x509.ReasonFlags = x509.ReasonFlags.unspecified
 
 
 def make_authority(
@@ -155,8 +132,8 @@ def make_crl(issuer: Issuer, revoked: Sequence[Revoked], number: int, now: datet
     )
     for one in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(one.at)
-        if one.reason is not x509.ReasonFlags.unspecified:  # RFC 5280, 5.3.1: better absent than said
-            entry = entry.add_extension(x509.CRLReason(one.reason), critical=False)
+        if one.reason != "unspecified":  # RFC 5280, 5.3.1: better absent than said
+            entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags[one.reason]), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
     if isinstance(issuer.key.native, int):
         made = builder.sign(_stand_in(), hashes.SHA256()).public_bytes(Encoding.DER)

@@ -149,6 +149,7 @@ class Certificate:
     `risks` are codes of the catalogue in `chalicelib.domain.findings`. `version` counts changes and
     guards writes.
     `origin` names the event that made it (a dropped object's version), so that a repeat is known.
+    `material_id` is where its material lies when that belongs to the built-in CA, which keeps it; ``None`` for its own.
     """
 
     id: str
@@ -180,11 +181,12 @@ class Certificate:
     replaces: str | None = None
     replaced_by: str | None = None
     origin: str | None = None
+    material_id: str | None = None
 
     @property
     def key_context(self) -> KeyContext:
         """What the certificate's keys are sealed under."""
-        return KeyContext(self.account_id, self.id, self.fingerprint)
+        return KeyContext(self.account_id, self.material_id or self.id, self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import Final
 
 from pynamodb.exceptions import UpdateError
 
+from chalicelib.domain.cursors import decode_cursor, encode_cursor
 from chalicelib.domain.errors import Conflict, NotFound
 from chalicelib.domain.model import Account, AuditEvent, Entity, Page, Role, Site, Token
 from chalicelib.store.audit import audit_row
-from chalicelib.store.cursors import decode_cursor, encode_cursor
 from chalicelib.store.tables import AccountRow, TokenRow, fits_key, read
 from chalicelib.store.transactions import ConditionFailedError, Writes
 

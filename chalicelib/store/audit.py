@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from chalicelib.domain.cursors import decode_cursor, encode_cursor
 from chalicelib.domain.model import AuditEvent, Page
-from chalicelib.store.cursors import decode_cursor, encode_cursor
 from chalicelib.store.tables import AuditRow, may_be_outdated
 
 

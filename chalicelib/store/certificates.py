@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final
 
+from chalicelib.domain.cursors import decode_cursor, encode_cursor
 from chalicelib.domain.errors import Conflict, DuplicateCertificate, NameTaken, NotFound, TooLarge
 from chalicelib.domain.model import AuditEvent, Certificate, CertificateFilter, Material, Page, Source, Status
 from chalicelib.domain.status import RENEWAL_WINDOW, status_at
 from chalicelib.store.audit import audit_row
-from chalicelib.store.cursors import decode_cursor, encode_cursor
 from chalicelib.store.materials import material_of, material_row
 from chalicelib.store.tables import CertificateRow, MaterialRow, RowT, UniqueRow, fits_item, read
 from chalicelib.store.terms import (

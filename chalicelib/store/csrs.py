@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from chalicelib.domain.cursors import decode_cursor, encode_cursor
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.model import AuditEvent, Csr, Page, SealedKeys
 from chalicelib.store.audit import audit_row
-from chalicelib.store.cursors import decode_cursor, encode_cursor
 from chalicelib.store.materials import key_id, key_row, keys_of
 from chalicelib.store.tables import CsrRow, MaterialRow, fits_key, read
 from chalicelib.store.transactions import ConditionFailedError, Writes

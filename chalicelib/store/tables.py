@@ -232,6 +232,52 @@ class AuditRow(Model):
     detail = JSONAttribute()
 
 
+class AuthorityRow(Model):
+    """An authority of the built-in CA; its key lies in the materials."""
+
+    class Meta:
+        table_name = "authorities"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    name = UnicodeAttribute(range_key=True)
+    kind = UnicodeAttribute()
+    parent = UnicodeAttribute(null=True)
+    subject = UnicodeAttribute()
+    algorithm = UnicodeAttribute()
+    key_size = NumberAttribute()
+    serial_number = UnicodeAttribute()
+    not_before = UTCDateTimeAttribute()
+    not_after = UTCDateTimeAttribute()
+    certificate = UnicodeAttribute()
+    revoked_at = UTCDateTimeAttribute(null=True)
+    path_length = NumberAttribute(null=True)
+    permitted = _texts()
+    excluded = _texts()
+    crl_number = NumberAttribute(null=True)
+
+
+class IssuedRow(Model):
+    """What an authority issued, by its ULID; or, under ``revoked#`` and a serial number, that it revoked it."""
+
+    class Meta:
+        table_name = "issued"
+
+    authority = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    common_name = UnicodeAttribute(null=True)
+    sans = _texts(null=True)
+    serial_number = UnicodeAttribute()
+    not_before = UTCDateTimeAttribute(null=True)
+    not_after = UTCDateTimeAttribute(null=True)
+    fingerprint = UnicodeAttribute(null=True)
+    algorithm = UnicodeAttribute(null=True)
+    key_size = NumberAttribute(null=True)
+    usage = UnicodeAttribute(null=True)
+    has_private_key = BooleanAttribute(null=True)
+    revoked_at = UTCDateTimeAttribute(null=True)
+    reason = UnicodeAttribute(null=True)
+
+
 class IdempotencyRow(Model):
     """The answer first given under an Idempotency-Key; DynamoDB deletes it after `expires_at`."""
 
@@ -257,6 +303,8 @@ TABLES: tuple[type[Model], ...] = (
     TokenRow,
     AuditRow,
     IdempotencyRow,
+    AuthorityRow,
+    IssuedRow,
 )
 _NAMES = {model: model.Meta.table_name for model in TABLES}
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.domain.cursors import decode_cursor, encode_cursor
 from chalicelib.domain.errors import InvalidRequest
-from chalicelib.store.cursors import decode_cursor, encode_cursor
 
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=100))
