@@ -58,7 +58,7 @@ class CertificateStore(Protocol):
     """The inventory. Writes are atomic with the audit event they are given."""
 
     def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
-        """Store a new certificate; of two simultaneous ones with one fingerprint or name, one is stored.
+        """Store a new certificate; of two simultaneous ones with one id or name, one is stored.
 
         Raises:
             Conflict: `DuplicateCertificate` (the message and `existing_id` name the holder), or `NameTaken`.
@@ -66,16 +66,38 @@ class CertificateStore(Protocol):
         """
         ...
 
+    def take_in(self, certificate: Certificate, material: Material) -> bool:
+        """Store a certificate that a private CA gave, under a name that only it can have, unless it is held already.
+
+        A crash on the way leaves nothing that a repeat does not mend. Its audit event is written by the caller, for
+        many at once.
+
+        Args:
+            certificate: with a name made by `chalicelib.domain.naming.derived_name`.
+            material: stored, unless `material_id` says that it lies elsewhere already.
+
+        Returns:
+            Whether it was stored now; ``False`` when it was held.
+
+        Raises:
+            TooLarge: more text than can be kept.
+        """
+        ...
+
     def get(self, account_id: str, certificate_id: str) -> Certificate:
         """The slim record. Raises: NotFound."""
         ...
 
-    def material(self, account_id: str, certificate_id: str) -> Material:
+    def several(self, account_id: str, ids: Sequence[str]) -> Mapping[str, Certificate]:
+        """Slim records by id; those that are not there are left out."""
+        ...
+
+    def material(self, certificate: Certificate) -> Material:
         """The heavy part. Raises: NotFound."""
         ...
 
-    def by_fingerprint(self, account_id: str, fingerprint: str) -> str | None:
-        """The id of the certificate that has this fingerprint."""
+    def holds(self, account_id: str, certificate_id: str) -> bool:
+        """Whether the account has this certificate."""
         ...
 
     def name_taken(self, account_id: str, name: str) -> bool:
@@ -126,7 +148,7 @@ class CertificateStore(Protocol):
         ...
 
     def delete(self, certificate: Certificate, audit: AuditEvent) -> None:
-        """Delete record, material and index entries. Raises: NotFound, Conflict: `ConcurrentChange`."""
+        """Delete record, index entries, and its own material. Raises: NotFound, Conflict: `ConcurrentChange`."""
         ...
 
 

@@ -13,9 +13,15 @@ T = TypeVar("T")
 #: Longest PEM text of one field, in characters; a leaf with ten intermediates and a root is under 40,000.
 MAX_PEM = 262_144
 
-#: Without control characters, and not of spaces alone.
+#: Without control characters, not of spaces alone, and not like the names of synchronised certificates.
 Name = Annotated[
-    str, Meta(min_length=1, max_length=63, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$")
+    str,
+    Meta(
+        min_length=1,
+        max_length=63,
+        pattern=r"^(?!.*~[0-9a-z]{10}$)[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$",
+        description="The ending ~ and ten characters is kept for certificates synchronised from a private CA.",
+    ),
 ]
 PemText = Annotated[str, Meta(max_length=MAX_PEM)]
 TagKey = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f=]*$")]

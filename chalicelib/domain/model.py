@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Generic, TypeVar
 
+from ulid import ULID
+
 from chalicelib.domain.findings import Finding
 
 T = TypeVar("T")
@@ -120,6 +122,24 @@ class AuditEvent:
     detail: Mapping[str, str] = field(default_factory=dict)
 
 
+def certificate_id(not_after: datetime, fingerprint: str) -> str:
+    """The id of a certificate: a ULID of which the moment is its expiry, and the chance part is its fingerprint's.
+
+    So ids sort by expiry, and an account cannot hold one certificate twice.
+
+    Args:
+        not_after: end of its validity, aware.
+        fingerprint: SHA-256 of its DER, in hex.
+    """
+    return position_of(not_after) + str(ULID.from_bytes(bytes(6) + bytes.fromhex(fingerprint[:20])))[10:]
+
+
+def position_of(moment: datetime) -> str:
+    """Where the ids of certificates that expire at a moment begin."""
+    milliseconds = max(0, int(moment.timestamp()) * 1000)
+    return str(ULID.from_bytes(milliseconds.to_bytes(6, "big") + bytes(10)))[:10]
+
+
 #: How many domains the slim record of a certificate holds.
 MAX_LISTED_DOMAINS = 50
 
@@ -146,8 +166,9 @@ class Certificate:
     """The slim record of a certificate: all that lists, filters and reminders need.
 
     `domains` holds at most `MAX_LISTED_DOMAINS`; `domains_total` says how many there are.
-    `risks` are codes of the catalogue in `chalicelib.domain.findings`. `version` counts changes and
-    guards writes.
+    `id` is its `certificate_id`. `risks` are codes of the catalogue in `chalicelib.domain.findings`.
+    `version` grows with every change and guards writes. It starts at the moment of upload, in milliseconds since
+    1970, and so grows over deletion and another upload of the same certificate too.
     `origin` names the event that made it (a dropped object's version), so that a repeat is known.
     `material_id` is where its material lies when that belongs to the built-in CA, which keeps it; ``None`` for its own.
     """

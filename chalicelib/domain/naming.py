@@ -10,6 +10,9 @@ from chalicelib.domain.certificate import ParsedCertificate
 
 #: Longest name of a certificate or signing request, in characters.
 MAX_NAME: Final = 63
+#: How many characters of the id a derived name ends with: 50 bits of the fingerprint.
+DERIVED_MARK: Final = 10
+_DERIVED: Final = re.compile(f"~[0-9a-z]{{{DERIVED_MARK}}}$")
 #: What separates labels beside the ASCII dot (UTS #46, 2.3).
 _DOTS: Final = re.compile("[\u3002\uff0e\uff61]")
 
@@ -31,6 +34,22 @@ def algorithm_slug(leaf: ParsedCertificate) -> str:
     key = leaf.public_key
     kind = key.kind.lower().replace("-", "").replace(" ", "")
     return f"{kind}{key.size}" if key.kind in {"RSA", "RSA-PSS", "ECDSA"} else kind
+
+
+def derived_name(leaf: ParsedCertificate, certificate_id: str) -> str:
+    """A name that no other certificate has, and nobody can choose: the suggested one, ``~``, and the end of the id."""
+    tail = f"~{certificate_id[-DERIVED_MARK:].lower()}"
+    return suggested_name(leaf)[: MAX_NAME - len(tail)] + tail
+
+
+def is_derived(name: str) -> bool:
+    """Whether a name is of the kind that `derived_name` makes, which nobody else may give."""
+    return _DERIVED.search(name) is not None
+
+
+def without_mark(name: str) -> str:
+    """A derived name as it was suggested; any other as it is."""
+    return _DERIVED.sub("", name)
 
 
 def free_name(wanted: str, taken: Callable[[str], bool], mark: str) -> str:

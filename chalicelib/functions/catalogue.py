@@ -66,7 +66,7 @@ class Catalogue:
     def show(self, caller: Caller, certificate_id: str) -> tuple[Certificate, Material]:
         """One certificate with its heavy part. Raises: NotFound."""
         certificate = self._store.get(caller.account_id, certificate_id)
-        return certificate, self._store.material(caller.account_id, certificate_id)
+        return certificate, self._store.material(certificate)
 
     def change(self, caller: Caller, certificate_id: str, change: CertificateChange) -> Certificate:
         """Change name, tags, resource group or notifications.

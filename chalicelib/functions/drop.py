@@ -321,7 +321,7 @@ class Drop:
             if held is None:
                 return self._refuse(group, caller, duplicate.findings or [as_finding(duplicate, "certificate")])
             certificate = held
-            findings = self._certificates.material(held.account_id, held.id).findings
+            findings = self._certificates.material(held).findings
         except CertificateRefused as refused:
             return self._refuse(group, caller, refused.findings)
         except TooManyRequests:

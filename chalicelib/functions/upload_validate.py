@@ -24,10 +24,11 @@ from chalicelib.domain.model import (
     Csr,
     Material,
     Source,
+    certificate_id,
 )
 from chalicelib.domain.reading import Bundle, Reading, read, with_key
 from chalicelib.domain.validation import Verdict, judge
-from chalicelib.functions.audit import Audit, new_id
+from chalicelib.functions.audit import Audit
 from chalicelib.functions.csrs import Csrs
 from chalicelib.ports import CertificateStore, Clock, KeyVault
 
@@ -160,16 +161,15 @@ class UploadValidate:
                 "SourceCannotRenew",
                 f"A certificate of source {old.source} is renewed by uploading its replacement; none was sent.",
             )
-        name = _own_name(old) if renewal.name is None else renewal.name
         upload = Upload(
             renewal.bundle,
-            name=name,
             resource_group=old.resource_group if renewal.resource_group is None else renewal.resource_group,
             tags=old.tags if renewal.tags is None else renewal.tags,
             notifications=old.notifications if renewal.notifications is None else renewal.notifications,
         )
         _check_tags(upload.tags)
         examined = self._examine(caller, renewal.bundle, renewal.csr_id)
+        name = self._name_after(caller, old, examined.verdict.leaf) if renewal.name is None else renewal.name
         conflicts = self._taken(caller, examined.verdict.leaf, None if name == old.name else name)
         leaf = _accepted(examined.verdict, conflicts)
         verdict = self._with_stored_key(examined)
@@ -195,6 +195,12 @@ class UploadValidate:
         )
         self._store.replace(old, retired, new, material, event)
         return new, material
+
+    def _name_after(self, caller: Caller, old: Certificate, leaf: ParsedCertificate | None) -> str:
+        """What the replacement of a certificate is called: the same, or a free name like it where that is derived."""
+        if leaf is None or not naming.is_derived(old.name):
+            return _own_name(old)
+        return self._free_name(caller, naming.without_mark(old.name), leaf)
 
     def _refuse_replaced(self, old: Certificate) -> None:
         """Raises: Conflict: `AlreadyReplaced`, unless the replacement was deleted since."""
@@ -242,9 +248,9 @@ class UploadValidate:
     def _taken(self, caller: Caller, leaf: ParsedCertificate | None, name: str | None) -> list[Conflict]:
         """What the inventory has against a certificate and a name: 1 read for each."""
         conflicts: list[Conflict] = []
-        existing = self._store.by_fingerprint(caller.account_id, leaf.fingerprint) if leaf is not None else None
-        if existing is not None:
-            conflicts.append(DuplicateCertificate(existing))
+        known = None if leaf is None else certificate_id(leaf.not_after, leaf.fingerprint)
+        if known is not None and self._store.holds(caller.account_id, known):
+            conflicts.append(DuplicateCertificate(known))
         if name is not None and self._store.name_taken(caller.account_id, name):
             conflicts.append(NameTaken(name))
         return conflicts
@@ -253,7 +259,7 @@ class UploadValidate:
         return naming.free_name(wanted, lambda name: self._store.name_taken(caller.account_id, name), leaf.fingerprint)
 
     def _coverage(self, old: Certificate, leaf: ParsedCertificate) -> Sequence[Finding]:
-        domains = self._store.material(old.account_id, old.id).domains
+        domains = self._store.material(old).domains
         lost = [d for d in domains if not any(naming.covers(own, d) for own in leaf.domains)]
         if not lost:
             return ()
@@ -272,7 +278,7 @@ class UploadValidate:
     ) -> Certificate:
         now = self._clock()
         return Certificate(
-            id=new_id(self._clock),
+            id=certificate_id(leaf.not_after, leaf.fingerprint),
             account_id=caller.account_id,
             name=name,
             source=upload.source,
@@ -295,6 +301,7 @@ class UploadValidate:
             created_at=now,
             updated_at=now,
             created_by=caller.token_id,
+            version=int(now.timestamp() * 1000),
             origin=upload.origin,
         )
 

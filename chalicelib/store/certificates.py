@@ -1,34 +1,55 @@
 """The inventory in its tables.
 
-A certificate is one slim row, one material row and two claims (name, fingerprint), written in one transaction
-with its audit event. A transaction costs two write units for each begun KB of each row.
+A certificate is one slim row, one material row and a claim on its name, written in one transaction with its audit
+event. A transaction costs two write units for each begun KB of each row. The id is made of expiry and fingerprint: rows
+lie in order of expiry, and one certificate cannot be held twice.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Final
 
+from pynamodb.exceptions import PutError
+
 from chalicelib.domain.cursors import decode_cursor, encode_cursor
 from chalicelib.domain.errors import Conflict, DuplicateCertificate, NameTaken, NotFound, TooLarge
-from chalicelib.domain.model import AuditEvent, Certificate, CertificateFilter, Material, Page, Source, Status
+from chalicelib.domain.model import (
+    AuditEvent,
+    Certificate,
+    CertificateFilter,
+    Material,
+    Page,
+    Source,
+    Status,
+    position_of,
+)
+from chalicelib.domain.naming import is_derived
 from chalicelib.domain.status import RENEWAL_WINDOW, status_at
 from chalicelib.store.audit import audit_row
 from chalicelib.store.materials import material_of, material_row
-from chalicelib.store.tables import CertificateRow, MaterialRow, RowT, UniqueRow, fits_item, read
+from chalicelib.store.tables import (
+    CertificateRow,
+    MaterialRow,
+    RowT,
+    UniqueRow,
+    fits_item,
+    fits_key,
+    may_be_outdated,
+    read,
+)
 from chalicelib.store.terms import (
+    MAX_DOMAIN,
     add_terms,
     changing_terms,
     domain_terms,
     driving_term,
     find,
-    forget_terms,
-    position_of,
     remove_terms,
     write_terms,
 )
@@ -45,9 +66,11 @@ class DynamoCertificateStore:
     def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
         """Store a new certificate.
 
-        Write units: one for each index entry (a domain and its parents are about four), then in the transaction
-        two each for slim row, its entry in the local index, both claims and audit event, and for each begun KB of
-        material: 32 for an RSA certificate with two domains, one intermediate and two tags.
+        Write units: one for each index entry (a domain and its parents are about two), then in the transaction
+        two each for slim row, claim and audit event, and for each begun KB of material: 27 for an RSA certificate
+        with two domains, one intermediate and two tags.
+
+        What a refused write leaves in the index is not removed: it may be the entries of the one that was there first.
         """
         terms = domain_terms(material.domains) | changing_terms(certificate)
         writes = _first_writes(certificate, material)
@@ -57,20 +80,28 @@ class DynamoCertificateStore:
         try:
             writes.commit()
         except ConditionFailedError as failed:
-            forget_terms(certificate, terms)
-            raise self._refusal(certificate, failed) from None
+            raise _refusal(certificate, failed) from None
 
-    def _refusal(self, certificate: Certificate, failed: ConditionFailedError) -> Conflict:
-        """What a failed first write means."""
-        if "fingerprint" in failed.labels:
-            existing = self.by_fingerprint(certificate.account_id, certificate.fingerprint)
-            if existing is None:
-                # Deleted between the transaction and this read.
-                return Conflict("ConcurrentChange", "This certificate was deleted a moment ago.")
-            return DuplicateCertificate(existing)
-        if "name" in failed.labels:
-            return NameTaken(certificate.name)
-        return Conflict("ConcurrentChange", "The certificate was changed by another request.")
+    def take_in(self, certificate: Certificate, material: Material) -> bool:
+        """Store a certificate of a private CA, unless it is held.
+
+        Write units: one for each index entry, for each begun KB of material, and of the slim row: 4 for a
+        certificate of the built-in CA with one name of three labels, which costs no material.
+        """
+        row = _sound(_row(certificate))
+        write_terms(certificate, domain_terms(material.domains) | changing_terms(certificate))
+        if certificate.material_id is None:
+            # Left by a try that was killed, it is the same; of one that was uploaded meanwhile, it stays.
+            with may_be_outdated():
+                own = _sound(material_row(certificate.account_id, certificate.id, material))
+                own.save(MaterialRow.object_id.does_not_exist())
+        try:
+            row.save(CertificateRow.certificate_id.does_not_exist())
+        except PutError as error:
+            if error.cause_response_code != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
 
     def get(self, account_id: str, certificate_id: str) -> Certificate:
         """The slim record: 1 read unit."""
@@ -79,27 +110,32 @@ class DynamoCertificateStore:
             raise _not_found(certificate_id)
         return _certificate(row)
 
-    def material(self, account_id: str, certificate_id: str) -> Material:
+    def several(self, account_id: str, ids: Sequence[str]) -> Mapping[str, Certificate]:
+        """Slim records by id: 1 read unit each, 100 to a request."""
+        keys = [(account_id, one) for one in dict.fromkeys(ids) if fits_key(one)]
+        return {row.certificate_id: _certificate(row) for row in CertificateRow.batch_get(keys, consistent_read=True)}
+
+    def material(self, certificate: Certificate) -> Material:
         """The heavy part: 1 read unit for each begun 4 KB, mostly 2."""
-        row = read(MaterialRow, account_id, certificate_id)
+        row = read(MaterialRow, certificate.account_id, certificate.material_id or certificate.id)
         if row is None:
-            raise _not_found(certificate_id)
+            raise _not_found(certificate.id)
         return material_of(row)
 
-    def by_fingerprint(self, account_id: str, fingerprint: str) -> str | None:
-        """The id of the certificate with this fingerprint: 1 read unit."""
-        return _holder(account_id, f"fingerprint#{fingerprint}")
+    def holds(self, account_id: str, certificate_id: str) -> bool:
+        """Whether the account has this certificate: 1 read unit."""
+        return read(CertificateRow, account_id, certificate_id) is not None
 
     def name_taken(self, account_id: str, name: str) -> bool:
         """Whether the name is held: 1 read unit."""
-        return _holder(account_id, f"name#{name}") is not None
+        return read(UniqueRow, account_id, f"name#{name}") is not None
 
     def page(
         self, account_id: str, wanted: CertificateFilter, *, now: datetime, limit: int, cursor: str | None
     ) -> Page[Certificate]:
         """Certificates, soonest expiry first.
 
-        Read units: by the expiry index, one for each 4 KB of the `limit` + 1 slim rows (5 for 20); by a term,
+        Read units: by the table itself, one for each 4 KB of the `limit` + 1 slim rows (5 for 20); by a term,
         one for each row and one for each 50 index entries (22 for 20). At most `MAX_EVALUATED` rows are looked at,
         whatever the inventory's size.
         """
@@ -109,14 +145,14 @@ class DynamoCertificateStore:
         return Page(tuple(items), None if rest is None else encode_cursor(scope, rest))
 
     def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
-        """Replace `old` by `new`: 6 write units, 4 more for a new name, and one for each entry that comes or goes."""
+        """Replace `old` by `new`: 4 write units, 4 more for a new name, and one for each entry that comes or goes."""
         gone, come = changing_terms(old) - changing_terms(new), changing_terms(new) - changing_terms(old)
         writes = Writes()
         writes.put(_sound(_row(new)), CertificateRow.version == old.version, "version")
         writes.put(audit_row(audit))
         if new.name != old.name:
             writes.put(_name_claim(new), UniqueRow.claim.does_not_exist(), "name")
-            writes.delete(_name_claim(old), UniqueRow.certificate_id == old.id, "version")
+            _give_up_name(writes, old)
         add_terms(new, come)
         try:
             writes.commit()
@@ -130,7 +166,7 @@ class DynamoCertificateStore:
     def replace(
         self, old: Certificate, retired: Certificate, new: Certificate, material: Material, audit: AuditEvent
     ) -> None:
-        """Store `new`, under `old`'s name or another, and `old` as `retired`: units of `add`, and six more."""
+        """Store `new`, under `old`'s name or another, and `old` as `retired`: units of `add`, and four more."""
         terms = domain_terms(material.domains) | changing_terms(new)
         writes = _first_writes(new, material)
         if new.name == old.name:
@@ -144,28 +180,25 @@ class DynamoCertificateStore:
         try:
             writes.commit()
         except ConditionFailedError as failed:
-            forget_terms(new, terms)
-            if "fingerprint" not in failed.labels and "version" in failed.labels:
+            if "id" not in failed.labels and "version" in failed.labels:
                 raise self._changed(old) from None
             renamed = retired if new.name == old.name else new
-            raise self._refusal(new if "fingerprint" in failed.labels else renamed, failed) from None
+            raise _refusal(new if "id" in failed.labels else renamed, failed) from None
 
     def delete(self, certificate: Certificate, audit: AuditEvent) -> None:
-        """Delete record, material, claims, then index entries: about the units of `add`, and the material's read."""
-        domains = self.material(certificate.account_id, certificate.id).domains
-
-        mine = UniqueRow.certificate_id == certificate.id
+        """Delete record, own material, claim, then index entries: about the units of `add`, and the material's read."""
+        domains = self.material(certificate).domains
         writes = Writes()
         writes.delete(_row(certificate), CertificateRow.version == certificate.version, "version")
-        writes.delete(MaterialRow(certificate.account_id, certificate.id))
-        writes.delete(_name_claim(certificate), mine, "version")
-        writes.delete(_fingerprint_claim(certificate), mine, "version")
+        if certificate.material_id is None:
+            writes.delete(MaterialRow(certificate.account_id, certificate.id))
+        _give_up_name(writes, certificate)
         writes.put(audit_row(audit))
         try:
             writes.commit()
         except ConditionFailedError:
             raise self._changed(certificate) from None
-        forget_terms(certificate, domain_terms(domains) | changing_terms(certificate))
+        remove_terms(certificate, domain_terms(domains) | changing_terms(certificate))
 
     def _changed(self, certificate: Certificate) -> Conflict:
         """What to raise when a record is no longer as it was read. Raises: NotFound, when it is gone."""
@@ -173,10 +206,22 @@ class DynamoCertificateStore:
         return Conflict("ConcurrentChange", "The certificate was changed by another request in the meantime.")
 
 
+def _refusal(certificate: Certificate, failed: ConditionFailedError) -> Conflict:
+    """What a failed first write means."""
+    if "id" in failed.labels:
+        return DuplicateCertificate(certificate.id)
+    return NameTaken(certificate.name)
+
+
+def _give_up_name(writes: Writes, certificate: Certificate) -> None:
+    """Give the claim on a name back; a derived name has none."""
+    if not is_derived(certificate.name):
+        writes.delete(_name_claim(certificate), UniqueRow.certificate_id == certificate.id, "version")
+
+
 def _first_writes(certificate: Certificate, material: Material) -> Writes:
-    """What every new certificate is: a record, its material, and the claim on its fingerprint."""
+    """What every new certificate is: a record and its material."""
     writes = Writes()
-    writes.put(_fingerprint_claim(certificate), UniqueRow.claim.does_not_exist(), "fingerprint")
     writes.put(_sound(_row(certificate)), CertificateRow.certificate_id.does_not_exist(), "id")
     writes.put(_sound(material_row(certificate.account_id, certificate.id, material)))
     return writes
@@ -218,7 +263,7 @@ class _Walk:
             positions, found = self._read(chunk)
             for position in positions:
                 certificate = found.get(position)
-                if certificate is not None and fits(certificate, self.wanted, self.now):
+                if certificate is not None and self._fits(certificate):
                     if len(items) == limit:
                         return items, last
                     items.append(certificate)
@@ -231,6 +276,10 @@ class _Walk:
             self.low = last + "\x01"
         return items, None
 
+    def _fits(self, certificate: Certificate) -> bool:
+        below = self.rest.domain
+        return fits(certificate, self.wanted, self.now) and (below is None or _lies_below(certificate, below))
+
     def _chunk(self, missing: int) -> int:
         """How many rows to read at once: what is missing, more when many of them may not fit."""
         exact = self.rest.status in {None, Status.EXPIRED}
@@ -240,19 +289,19 @@ class _Walk:
     def _read(self, limit: int) -> tuple[Sequence[str], dict[str, Certificate]]:
         if self.term is None:
             rows = list(
-                CertificateRow.by_expiry.query(
+                CertificateRow.query(
                     self.account_id,
-                    CertificateRow.expiry.between(self.low, self.high),
+                    CertificateRow.certificate_id.between(self.low, self.high),
                     limit=limit,
                     page_size=limit,
                     consistent_read=True,
                 )
             )
-            return [row.expiry for row in rows], {row.expiry: _certificate(row) for row in rows}
+            return [row.certificate_id for row in rows], {row.certificate_id: _certificate(row) for row in rows}
         positions = [row.position for row in find(self.account_id, self.term, self.low, self.high, limit)]
-        keys = [(self.account_id, position.partition("#")[2]) for position in positions]
+        keys = [(self.account_id, position) for position in positions]
         batch = CertificateRow.batch_get(keys, consistent_read=True) if keys else ()
-        return positions, {row.expiry: _certificate(row) for row in batch}
+        return positions, {row.certificate_id: _certificate(row) for row in batch}
 
 
 def _range(wanted: CertificateFilter, now: datetime) -> tuple[str, str]:
@@ -268,6 +317,16 @@ def _range(wanted: CertificateFilter, now: datetime) -> tuple[str, str]:
         with suppress(OverflowError):  # a moment that is outside of Python's years in UTC bounds nothing
             high = min(high, position_of(wanted.expires_before) + _LAST)
     return low, high
+
+
+def _lies_below(certificate: Certificate, pattern: str) -> bool:
+    """Whether a domain of the certificate lies below a top-level domain: 2 read units when it has more than listed."""
+    term = pattern.removeprefix("*")
+    domains: Sequence[str] = certificate.domains
+    if certificate.domains_total > len(domains):
+        row = read(MaterialRow, certificate.account_id, certificate.material_id or certificate.id)
+        domains = domains if row is None else material_of(row).domains
+    return len(term) > 1 and not term[1:].isdigit() and any(d.endswith(term) and len(d) <= MAX_DOMAIN for d in domains)
 
 
 def fits(certificate: Certificate, wanted: CertificateFilter, now: datetime) -> bool:
@@ -302,17 +361,8 @@ def _digest(wanted: CertificateFilter) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _holder(account_id: str, claim: str) -> str | None:
-    row = read(UniqueRow, account_id, claim)
-    return None if row is None else row.certificate_id
-
-
 def _name_claim(certificate: Certificate) -> UniqueRow:
     return UniqueRow(certificate.account_id, f"name#{certificate.name}", certificate_id=certificate.id)
-
-
-def _fingerprint_claim(certificate: Certificate) -> UniqueRow:
-    return UniqueRow(certificate.account_id, f"fingerprint#{certificate.fingerprint}", certificate_id=certificate.id)
 
 
 def _not_found(certificate_id: str) -> NotFound:
@@ -343,6 +393,7 @@ _SAME: Final = [
     "replaces",
     "replaced_by",
     "origin",
+    "material_id",
 ]
 
 
@@ -350,7 +401,6 @@ def _row(certificate: Certificate) -> CertificateRow:
     return CertificateRow(
         certificate.account_id,
         certificate.id,
-        expiry=position_of(certificate.not_after, certificate.id),
         source=certificate.source.value,
         domains=list(certificate.domains),
         risks=list(certificate.risks),

@@ -37,31 +37,14 @@ def _texts(*, null: bool = False) -> ListAttribute[Any]:
     return ListAttribute(of=UnicodeAttribute, null=null)
 
 
-class ByExpiry(LocalSecondaryIndex["CertificateRow"]):  # type: ignore[no-untyped-call] # PynamoDB's __init_subclass__
-    """Certificates of an account, soonest expiry first.
-
-    A local index is strongly consistent: what was uploaded is listed. It bounds an account's item collection
-    to 10 GB, which is several million certificates.
-    """
-
-    class Meta:
-        index_name = "by-expiry"
-        projection = AllProjection()
-
-    account_id = UnicodeAttribute(hash_key=True)
-    expiry = UnicodeAttribute(range_key=True)
-
-
 class CertificateRow(Model):
-    """The slim record of a certificate, about 1 KB."""
+    """The slim record of a certificate, about 1 KB. Ids sort by expiry, so the table itself is the list."""
 
     class Meta:
         table_name = "certificates"
 
     account_id = UnicodeAttribute(hash_key=True)
     certificate_id = UnicodeAttribute(range_key=True)
-    by_expiry = ByExpiry()
-    expiry = UnicodeAttribute()
     name = UnicodeAttribute()
     source = UnicodeAttribute()
     domains = _texts()
@@ -89,6 +72,7 @@ class CertificateRow(Model):
     replaces = UnicodeAttribute(null=True)
     replaced_by = UnicodeAttribute(null=True)
     origin = UnicodeAttribute(null=True)
+    material_id = UnicodeAttribute(null=True)
 
 
 class MaterialRow(Model):
@@ -111,7 +95,7 @@ class MaterialRow(Model):
 
 
 class UniqueRow(Model):
-    """Which certificate of an account has a name or a fingerprint."""
+    """Which certificate of an account has a name."""
 
     class Meta:
         table_name = "uniques"
@@ -135,7 +119,7 @@ class TermRow(Model):
     version = NumberAttribute()
 
 
-class ByPublicKey(LocalSecondaryIndex["CsrRow"]):  # type: ignore[no-untyped-call] # as above
+class ByPublicKey(LocalSecondaryIndex["CsrRow"]):  # type: ignore[no-untyped-call] # PynamoDB's __init_subclass__
     """Requests of an account by the fingerprint of their public key."""
 
     class Meta:

@@ -1,6 +1,6 @@
 """The inverted index behind the list filters.
 
-One entry per certificate and term, sorted by expiry like the list itself. Entries are written before the
+One entry per certificate and term, sorted by id, so by expiry, like the list itself. Entries are written before the
 record and removed after it, so a crash leaves entries that point at nothing or at a record that no longer
 fits: readers check every hit, and the index may be a superset of the truth but never misses anything.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
@@ -23,14 +22,11 @@ MAX_DOMAIN: Final = 253
 MAX_DOMAIN_TERMS: Final = 4000
 
 
-def position_of(not_after: datetime, certificate_id: str = "") -> str:
-    """Where a certificate stands among others: its expiry in UTC to the second, then its id."""
-    utc = not_after.astimezone(UTC)
-    return f"{utc.year:04}{utc:%m%d%H%M%S}#{certificate_id}"
-
-
 def domain_terms(domains: Iterable[str]) -> set[str]:
-    """Terms of the names a certificate covers: each name itself, and every suffix that lies above it."""
+    """Terms of the names a certificate covers: each name itself, and every suffix above it of two labels or more.
+
+    A top-level domain alone would be a term of nearly every certificate: it is looked for in the list itself.
+    """
     return set(islice(dict.fromkeys(_each_domain_term(domains)), MAX_DOMAIN_TERMS))
 
 
@@ -39,11 +35,9 @@ def _each_domain_term(domains: Iterable[str]) -> Iterator[str]:
         if len(domain) > MAX_DOMAIN:
             continue
         yield f"domain={domain}"
-        if domain.startswith("*."):
-            yield f"suffix={domain[2:]}"
-        labels = domain.removeprefix("*.").split(".")
+        labels = domain.split(".")
         if ":" not in domain and not labels[-1].isdigit():
-            yield from (f"suffix={'.'.join(labels[i:])}" for i in range(1, len(labels)))
+            yield from (f"suffix={'.'.join(labels[i:])}" for i in range(1, len(labels) - 1))
 
 
 def changing_terms(certificate: Certificate) -> set[str]:
@@ -58,9 +52,14 @@ def changing_terms(certificate: Certificate) -> set[str]:
     return terms
 
 
+def top_level(pattern: str) -> bool:
+    """Whether a pattern asks for everything below a top-level domain, as ``*.com`` does."""
+    return pattern.startswith("*.") and "." not in pattern[2:]
+
+
 def driving_term(wanted: CertificateFilter) -> tuple[str | None, CertificateFilter]:
     """The one term that a list is read by, the most selective of those asked for, and what is left to check."""
-    if wanted.domain is not None:
+    if wanted.domain is not None and not top_level(wanted.domain):
         pattern = wanted.domain
         term = f"suffix={pattern[2:]}" if pattern.startswith("*.") else f"domain={pattern}"
         return term, replace(wanted, domain=None)
@@ -82,13 +81,6 @@ def write_terms(certificate: Certificate, terms: Iterable[str]) -> None:
             batch.save(_row(certificate, term))
 
 
-def forget_terms(certificate: Certificate, terms: Iterable[str]) -> None:
-    """Remove entries of a record that is gone for good, or never came: one write unit each, 25 to a request."""
-    with TermRow.batch_write() as batch:
-        for term in sorted(terms):
-            batch.delete(_row(certificate, term))
-
-
 def add_terms(certificate: Certificate, terms: Iterable[str]) -> None:
     """Add entries that came with a change, except where a newer version has them: one write unit each."""
     for term in sorted(terms):
@@ -98,7 +90,7 @@ def add_terms(certificate: Certificate, terms: Iterable[str]) -> None:
 
 
 def remove_terms(certificate: Certificate, terms: Iterable[str]) -> None:
-    """Remove entries that went with a change, unless a newer version has them again: one write unit each."""
+    """Remove entries that went with a change or a deletion, unless a newer version has them: one write unit each."""
     for term in sorted(terms):
         row = _row(certificate, term)
         with may_be_outdated():
@@ -123,5 +115,4 @@ def _partition(account_id: str, term: str) -> str:
 
 
 def _row(certificate: Certificate, term: str) -> TermRow:
-    position = position_of(certificate.not_after, certificate.id)
-    return TermRow(_partition(certificate.account_id, term), position, version=certificate.version)
+    return TermRow(_partition(certificate.account_id, term), certificate.id, version=certificate.version)

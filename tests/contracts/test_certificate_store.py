@@ -58,8 +58,9 @@ def test_what_is_added_is_read_back_the_same(held):
     heavy = material(made, chain=("a\n", "b\n"), keys=SealedKeys("k", b"d", {"signing": b"1", "encryption": b"2"}))
     held.store.add(made, heavy, event(held.account))
     assert held.store.get(held.account, made.id) == made
-    assert held.store.material(held.account, made.id) == heavy
-    assert held.store.by_fingerprint(held.account, made.fingerprint) == made.id
+    assert held.store.material(made) == heavy
+    assert held.store.holds(held.account, made.id)
+    assert held.store.several(held.account, [made.id, "nothing", ""]) == {made.id: made}
     assert held.store.name_taken(held.account, made.name)
 
 
@@ -67,8 +68,9 @@ def test_what_was_never_added_is_not_found(held):
     with pytest.raises(NotFound):
         held.store.get(held.account, "nothing")
     with pytest.raises(NotFound):
-        held.store.material(held.account, "nothing")
-    assert held.store.by_fingerprint(held.account, "f") is None
+        held.store.material(record(account_id=held.account))
+    assert not held.store.holds(held.account, "nothing")
+    assert held.store.several(held.account, []) == {}
 
 
 def test_another_account_sees_nothing(held):
@@ -81,7 +83,7 @@ def test_another_account_sees_nothing(held):
 
 def test_the_same_certificate_is_refused_with_the_id_of_the_first(held):
     made = held.add()
-    twin = record(account_id=held.account, fingerprint=made.fingerprint)
+    twin = record(account_id=held.account, fingerprint=made.fingerprint, not_after=made.not_after)
     with pytest.raises(DuplicateCertificate) as refused:
         held.store.add(twin, material(twin), event(held.account))
     assert refused.value.existing_id == made.id
@@ -93,11 +95,11 @@ def test_a_name_is_given_once(held):
     twin = record(account_id=held.account, name=made.name)
     with pytest.raises(NameTaken):
         held.store.add(twin, material(twin), event(held.account))
-    assert held.store.by_fingerprint(held.account, twin.fingerprint) is None
+    assert not held.store.holds(held.account, twin.id)
 
 
 def test_of_simultaneous_uploads_of_one_certificate_one_is_stored(held):
-    copies = [record(account_id=held.account, fingerprint="f" * 64) for _ in range(8)]
+    copies = [record(account_id=held.account, fingerprint="f" * 64, not_after=NOW) for _ in range(8)]
     start = threading.Barrier(len(copies))
 
     def add(made):
@@ -237,16 +239,16 @@ def test_a_replacement_takes_the_name_and_the_old_one_stays(held):
     held.store.replace(old, retired, new, material(new), event(held.account))
     assert held.store.get(held.account, new.id) == new
     assert held.store.get(held.account, old.id) == retired
-    assert held.store.by_fingerprint(held.account, new.fingerprint) == new.id
+    assert held.store.holds(held.account, new.id)
     again = record(account_id=held.account, name="site")
     with pytest.raises(Conflict):
         held.store.replace(old, replace(retired, name="other"), again, material(again), event(held.account))
-    assert held.store.by_fingerprint(held.account, again.fingerprint) is None
+    assert not held.store.holds(held.account, again.id)
 
 
 def test_a_replacement_that_is_held_already_is_refused(held):
     old, other = held.add(), held.add()
-    twin = record(account_id=held.account, name=old.name, fingerprint=other.fingerprint)
+    twin = replace(record(account_id=held.account, name=old.name), id=other.id)
     with pytest.raises(DuplicateCertificate):
         held.store.replace(old, replace(old, name="x", version=2), twin, material(twin), event(held.account))
     assert held.store.get(held.account, old.id) == old
@@ -258,7 +260,7 @@ def test_what_is_deleted_is_gone_and_its_name_is_free(held):
     with pytest.raises(NotFound):
         held.store.get(held.account, made.id)
     assert held.ids() == held.ids(tag="a") == held.ids(domain=made.domains[0]) == []
-    held.add(name=made.name, fingerprint=made.fingerprint)
+    held.add(name=made.name, fingerprint=made.fingerprint, not_after=made.not_after)
 
 
 def test_what_was_changed_in_the_meantime_is_not_deleted(held):
@@ -307,9 +309,10 @@ def test_an_id_or_name_that_nothing_can_have_is_not_there(held, key):
     with pytest.raises(NotFound):
         held.store.get(held.account, key)
     with pytest.raises(NotFound):
-        held.store.material(held.account, key)
+        held.store.material(replace(record(account_id=held.account), id=key))
     assert not held.store.name_taken(held.account, key)
-    assert held.store.by_fingerprint(held.account, key) is None
+    assert not held.store.holds(held.account, key)
+    assert held.store.several(held.account, [key]) == {}
 
 
 @pytest.mark.parametrize("hours", [-12, 0, 14])
@@ -336,7 +339,7 @@ def test_a_certificate_with_the_oddest_dates_is_kept(held):
 def test_refused_uploads_do_not_get_in_the_way_of_a_list(held):
     made = held.add(tags={"team": "web"})
     for _ in range(5):
-        twin = record(account_id=held.account, fingerprint=made.fingerprint, tags=made.tags, not_after=NOW)
+        twin = record(account_id=held.account, fingerprint=made.fingerprint, tags=made.tags, not_after=made.not_after)
         with pytest.raises(DuplicateCertificate):
             held.store.add(twin, material(twin), event(held.account))
     page = held.store.page(held.account, CertificateFilter(tag="team"), now=NOW, limit=1, cursor=None)
@@ -378,3 +381,85 @@ def test_what_is_too_large_to_be_kept_is_refused_and_leaves_nothing(held):
     assert held.ids() == [old.id]
     assert held.events() == 1
     held.store.add(made, material(made, certificate="A" * 250_000), event(held.account))
+
+
+class TestTakingIn:
+    """Certificates of private CAs, in great numbers."""
+
+    def synchronised(self, held, **fields):
+        return record(account_id=held.account, source=Source.PCA, **({"name": "host~0123456789"} | fields))
+
+    def test_what_was_taken_in_is_held_like_any_other(self, held):
+        made = self.synchronised(held, domains=("host.example.com",))
+        assert held.store.take_in(made, material(made)) is True
+        assert held.store.get(held.account, made.id) == made
+        assert held.store.material(made) == material(made)
+        assert held.ids(domain="host.example.com") == held.ids(source=Source.PCA) == [made.id]
+        held.store.delete(made, event(held.account))
+        assert held.ids() == held.ids(domain="host.example.com") == []
+
+    def test_what_is_held_already_stays_as_it_is(self, held):
+        first = held.add(tags={"mine": "yes"})
+        twin = replace(first, name="another", tags={}, source=Source.PCA)
+        assert held.store.take_in(twin, material(twin, keys=None)) is False
+        assert held.store.get(held.account, first.id) == first
+        assert held.store.material(first) == material(first)
+        assert held.ids(tag="mine") == [first.id]
+
+    def test_many_at_once_end_as_one(self, held):
+        made = self.synchronised(held)
+        start = threading.Barrier(6)
+
+        def take_in(_):
+            start.wait()
+            return held.store.take_in(made, material(made))
+
+        with ThreadPoolExecutor(6) as pool:
+            assert sorted(pool.map(take_in, range(6))) == [False] * 5 + [True]
+        assert held.ids() == [made.id]
+
+    def test_an_upload_and_a_synchronisation_at_once_end_as_one(self, held):
+        for _ in range(5):
+            made = self.synchronised(held)
+            uploaded = replace(made, source=Source.UPLOAD, name=f"upload-{made.id}")
+            with ThreadPoolExecutor(2) as pool:
+                pool.submit(held.store.take_in, made, material(made))
+                pool.submit(held.store.add, uploaded, material(uploaded), event(held.account))
+            kept = held.store.get(held.account, made.id)
+            assert kept in (made, uploaded)
+            assert held.store.material(kept) == material(kept)
+
+    def test_it_can_be_renamed_and_its_first_name_is_not_given_again(self, held):
+        made = self.synchronised(held)
+        held.store.take_in(made, material(made))
+        renamed = replace(made, name="front", version=made.version + 1)
+        held.store.update(made, renamed, event(held.account))
+        assert held.store.name_taken(held.account, "front")
+        held.store.delete(renamed, event(held.account))
+        assert not held.store.name_taken(held.account, "front")
+
+    def test_what_is_too_large_is_refused(self, held):
+        made = self.synchronised(held)
+        with pytest.raises(TooLarge):
+            held.store.take_in(made, material(made, certificate="A" * 450_000))
+        assert held.ids() == []
+
+
+def test_everything_below_a_top_level_domain_is_found_in_long_lists_of_domains_too(held):
+    domains = (*(f"host-{number}.example.net" for number in range(60)), "one.example.internal")
+    made = record(account_id=held.account, domains=domains[:50], domains_total=61)
+    held.store.add(made, material(made, domains=domains), event(held.account))
+    other = held.add(domains=("example.org", "192.0.2.7"))
+    assert held.ids(domain="*.internal") == [made.id]
+    assert held.ids(domain="*.org") == [other.id]
+    assert held.ids(domain="*.7") == []
+
+
+def test_what_was_deleted_and_came_back_is_found_whatever_the_deletion_still_removes(held):
+    first = held.add(tags={"team": "web"}, domains=("a.example.com",), version=10)
+    held.store.delete(first, event(held.account))
+    again = replace(first, version=20)
+    held.store.add(again, material(again), event(held.account))
+    with pytest.raises(Conflict):
+        held.store.delete(first, event(held.account))
+    assert held.ids(tag="team") == held.ids(domain="a.example.com") == [again.id]

@@ -87,14 +87,27 @@ class MemoryCertificateStore:
         except KeyError:
             raise _not_found(certificate_id) from None
 
-    def material(self, account_id: str, certificate_id: str) -> Material:
-        try:
-            return self.materials[account_id, certificate_id]
-        except KeyError:
-            raise _not_found(certificate_id) from None
+    def several(self, account_id: str, ids: Sequence[str]) -> Mapping[str, Certificate]:
+        return {c.id: c for c in self._own(account_id) if c.id in ids}
 
-    def by_fingerprint(self, account_id: str, fingerprint: str) -> str | None:
-        return next((c.id for c in self._own(account_id) if c.fingerprint == fingerprint), None)
+    def material(self, certificate: Certificate) -> Material:
+        try:
+            return self.materials[certificate.account_id, certificate.material_id or certificate.id]
+        except KeyError:
+            raise _not_found(certificate.id) from None
+
+    def take_in(self, certificate: Certificate, material: Material) -> bool:
+        with self._lock:
+            _refuse_giant(certificate, material)
+            if self.holds(certificate.account_id, certificate.id):
+                return False
+            self._put(certificate)
+            if certificate.material_id is None:
+                self.materials[certificate.account_id, certificate.id] = material
+            return True
+
+    def holds(self, account_id: str, certificate_id: str) -> bool:
+        return (account_id, certificate_id) in self.certificates
 
     def name_taken(self, account_id: str, name: str) -> bool:
         return any(c.name == name for c in self._own(account_id))
@@ -103,9 +116,9 @@ class MemoryCertificateStore:
         self, account_id: str, wanted: CertificateFilter, *, now: datetime, limit: int, cursor: str | None
     ) -> Page[Certificate]:
         fitting = [c for c in self._own(account_id) if self._fits(c, wanted, now)]
-        fitting.sort(key=_by_expiry)
+        fitting.sort(key=_by_id)
         digest = json.dumps(asdict(wanted), default=str, sort_keys=True)
-        return _page(fitting, _by_expiry, f"certificates {account_id} {digest}", limit, cursor)
+        return _page(fitting, _by_id, f"certificates {account_id} {digest}", limit, cursor)
 
     def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
         with self._lock:
@@ -134,7 +147,8 @@ class MemoryCertificateStore:
         with self._lock:
             self._unchanged(certificate)
             del self.certificates[certificate.account_id, certificate.id]
-            del self.materials[certificate.account_id, certificate.id]
+            if certificate.material_id is None:
+                del self.materials[certificate.account_id, certificate.id]
             self.audit.record(audit)
 
     def _own(self, account_id: str) -> list[Certificate]:
@@ -145,9 +159,8 @@ class MemoryCertificateStore:
         self.certificates[certificate.account_id, certificate.id] = certificate
 
     def _refuse_duplicate(self, certificate: Certificate) -> None:
-        existing = self.by_fingerprint(certificate.account_id, certificate.fingerprint)
-        if existing is not None:
-            raise DuplicateCertificate(existing)
+        if self.holds(certificate.account_id, certificate.id):
+            raise DuplicateCertificate(certificate.id)
 
     def _unchanged(self, certificate: Certificate) -> None:
         if self.get(certificate.account_id, certificate.id).version != certificate.version:
@@ -172,7 +185,7 @@ class MemoryCertificateStore:
         )
 
     def _covers(self, certificate: Certificate, domain: str) -> bool:
-        domains = self.materials[certificate.account_id, certificate.id].domains
+        domains = self.material(certificate).domains
         if domain.startswith("*."):
             return any(d.endswith(domain[1:]) and not d.rpartition(".")[2].isdigit() for d in domains)
         return domain in domains
@@ -407,8 +420,8 @@ def _same(one: DroppedObject, other: DroppedObject) -> bool:
     return (one.key, one.version) == (other.key, other.version)
 
 
-def _by_expiry(certificate: Certificate) -> str:
-    return f"{certificate.not_after:%Y%m%d%H%M%S}#{certificate.id}"
+def _by_id(certificate: Certificate) -> str:
+    return certificate.id
 
 
 def _mentions(certificate: Certificate, q: str) -> bool:

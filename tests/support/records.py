@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from chalicelib.domain.model import (
     Site,
     Source,
     Token,
+    certificate_id,
 )
 from tests.support.authority import NOW
 
@@ -37,7 +39,6 @@ def ulid(seconds: float | None = None) -> str:
 def record(**fields) -> Certificate:
     """A certificate's slim record."""
     number = next(_numbers)
-    identity = fields.pop("id", None) or ulid()
     fields = {
         "account_id": ACCOUNT,
         "name": f"name-{number}",
@@ -49,7 +50,7 @@ def record(**fields) -> Certificate:
         "subject": f"CN=host-{number}.example.com",
         "issuer": "CN=Example Issuing CA G2,O=Example Certificates Limited,C=NL",
         "serial_number": f"{number:032x}",
-        "fingerprint": f"{number:064x}",
+        "fingerprint": hashlib.sha256(f"{number}".encode()).hexdigest(),
         "public_key_fingerprint": f"{number:064x}",
         "not_before": NOW - timedelta(days=10),
         "not_after": NOW + timedelta(days=80, seconds=number),
@@ -62,7 +63,7 @@ def record(**fields) -> Certificate:
         "updated_at": NOW,
         "created_by": "token-1",
     } | fields
-    return Certificate(id=identity, **fields)
+    return Certificate(**({"id": certificate_id(fields["not_after"], fields["fingerprint"])} | fields))
 
 
 def material(certificate: Certificate, /, **fields) -> Material:

@@ -71,7 +71,11 @@ class House:
         return self.uploads.renew(caller, old.id, Renewal(bundle, **more))[0]
 
     def material(self, certificate: Certificate):
-        return self.store.material(certificate.account_id, certificate.id)
+        return self.store.material(certificate)
+
+    def holds(self, issued: Issued) -> bool:
+        """Whether the inventory has a certificate."""
+        return any(c.fingerprint == issued.fingerprint for c in self.store.certificates.values())
 
     def opened(self, certificate: Certificate) -> dict:
         """Public keys of what is sealed with a certificate, under its own context."""

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.domain.certificate import ParsedCertificate
-from chalicelib.domain.naming import MAX_NAME, covers, free_name, suggested_name, to_ascii_domain
+from chalicelib.domain.naming import (
+    MAX_NAME,
+    covers,
+    derived_name,
+    free_name,
+    is_derived,
+    suggested_name,
+    to_ascii_domain,
+    without_mark,
+)
 from tests.support.authority import Authority, self_signed
 from tests.support.sm2_builder import Sm2Authority
 
@@ -166,3 +175,21 @@ def test_writing_a_domain_twice_changes_nothing(domain):
     once = to_ascii_domain(domain)
     assert once.isascii()
     assert to_ascii_domain(once) == to_ascii_domain(domain.upper()) == once
+
+
+@given(st.from_regex(r"[a-z0-9-]{1,60}\.example\.com", fullmatch=True))
+def test_a_derived_name_is_known_as_such_and_its_suggestion_can_be_had_again(domain):
+    leaf = ParsedCertificate(ROOT.issue("example.com").der)
+    name = derived_name(leaf, "01M1KJXYER63JC08K8TJEA0473")
+    assert name == "example.com-2026-ecdsa256~k8tjea0473"
+    assert is_derived(name)
+    assert without_mark(name) == suggested_name(leaf)
+    assert not is_derived(domain)
+    assert without_mark(domain) == domain
+
+
+def test_a_derived_name_of_a_long_domain_is_cut_before_its_mark():
+    long = "a" * 50 + ".example.com"
+    name = derived_name(ParsedCertificate(ROOT.issue(long).der), "01M1KJXYER63JC08K8TJEA0473")
+    assert len(name) == MAX_NAME
+    assert name.endswith("~k8tjea0473")

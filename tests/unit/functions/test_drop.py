@@ -126,7 +126,7 @@ def test_the_four_files_of_sm2_are_stored_together_in_every_order(order):
     outcomes = [site.drop(name, SM2_FILES[name]) for name in order]
     assert outcomes == [Outcome.WAITING] * 3 + [Outcome.STORED]
     (held,) = site.certificates
-    material = site.services.certificate_store.material(ACCOUNT, held.id)
+    material = site.services.certificate_store.material(held)
     assert material.encryption_certificate == ENCRYPTION.pem
     assert set(material.keys.boxes) == {"signing", "encryption"}
 

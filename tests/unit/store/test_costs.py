@@ -8,7 +8,7 @@ from secrets import token_bytes
 
 import pytest
 
-from chalicelib.domain.model import CertificateFilter, SealedKeys, Source, Status
+from chalicelib.domain.model import CertificateFilter, SealedKeys, Source, Status, position_of
 from chalicelib.ports import Remembered
 from chalicelib.store.accounts import DynamoAccountStore
 from chalicelib.store.audit import DynamoAuditStore
@@ -53,13 +53,11 @@ def inventory(size):
     first = typical(owner, tags={"rare": "yes"})
     DynamoCertificateStore().add(first, heavy(first), event(owner))
     (row,) = CertificateRow.query(owner)
-    ids = [f"{number:026}" for number in range(1, size)]
-    places = [f"{first.not_after + timedelta(hours=int(i)):%Y%m%d%H%M%S}#{i}" for i in ids]
-    rows = ({"certificate_id": i, "expiry": place} for i, place in zip(ids, places, strict=True))
-    fill(moto_table(CertificateRow.Meta.table_name), row.serialize(), rows)
-    for term in ("source=upload", "suffix=com"):
-        entry = TermRow(f"{owner}#{term}", places[0], version=1).serialize()
-        fill(moto_table(TermRow.Meta.table_name), entry, ({"position": place} for place in places))
+    ids = [position_of(first.not_after + timedelta(hours=number)) + f"{number:016}" for number in range(1, size)]
+    fill(moto_table(CertificateRow.Meta.table_name), row.serialize(), ({"certificate_id": i} for i in ids))
+    for term in ("source=upload", "suffix=example.com"):
+        entry = TermRow(f"{owner}#{term}", ids[0], version=1).serialize()
+        fill(moto_table(TermRow.Meta.table_name), entry, ({"position": i} for i in ids))
     return owner
 
 
@@ -84,14 +82,15 @@ def test_the_life_of_a_certificate_costs_what_the_docstrings_say():
     renamed = replace(first, name="two", tags={"team": "ops", "env": "production"}, version=2)
     retired = replace(renamed, name="three", version=3)
     second = replace(second, name="two")
-    assert units(lambda: store.add(first, heavy(first), event(owner))) == (0, 32)
+    assert units(lambda: store.add(first, heavy(first), event(owner))) == (0, 27)
     assert units(lambda: store.get(owner, first.id)) == (1, 0)
-    assert units(lambda: store.material(owner, first.id)) == (2, 0)
-    assert units(lambda: store.by_fingerprint(owner, first.fingerprint)) == (1, 0)
+    assert units(lambda: store.several(owner, [first.id, "nothing"])) == (2, 0)
+    assert units(lambda: store.material(first)) == (2, 0)
+    assert units(lambda: store.holds(owner, first.id)) == (1, 0)
     assert units(lambda: store.name_taken(owner, "nothing")) == (1, 0)
-    assert units(lambda: store.update(first, renamed, event(owner))) == (0, 12)
-    assert units(lambda: store.replace(renamed, retired, second, heavy(second), event(owner))) == (0, 38)
-    assert units(lambda: store.delete(second, event(owner))) == (2, 32)
+    assert units(lambda: store.update(first, renamed, event(owner))) == (0, 10)
+    assert units(lambda: store.replace(renamed, retired, second, heavy(second), event(owner))) == (0, 31)
+    assert units(lambda: store.delete(second, event(owner))) == (2, 27)
 
 
 def test_the_life_of_an_account_costs_what_the_docstrings_say():
@@ -140,7 +139,8 @@ def accounts():
 LISTS = {
     "all": (CertificateFilter(), 20),
     "one source": (CertificateFilter(source=Source.UPLOAD), 20),
-    "one suffix": (CertificateFilter(domain="*.com"), 20),
+    "one suffix": (CertificateFilter(domain="*.example.com"), 20),
+    "one top-level domain": (CertificateFilter(domain="*.com"), 20),
     "one domain": (CertificateFilter(domain="www.example.com"), 1),
     "a rare tag": (CertificateFilter(tag="rare=yes"), 1),
     "issued": (CertificateFilter(status=Status.ISSUED), 20),
@@ -169,7 +169,7 @@ def test_the_next_page_costs_as_much_as_the_first(accounts):
         with metered() as meter:
             cursor = store.page(accounts[LARGE], CertificateFilter(), now=NOW, limit=20, cursor=cursor).cursor
         costs.append(meter.read)
-    assert set(costs) == {5}
+    assert max(costs) <= 5
 
 
 def test_a_search_for_nothing_ends_after_so_many_rows_and_says_where_to_go_on(accounts):

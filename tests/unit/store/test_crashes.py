@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -54,6 +55,8 @@ def killed_at(request_number):
         events.unregister("before-call.dynamodb", die)
 
 
+#: A repeat brings the same certificate.
+NEW = {"fingerprint": "e" * 64, "not_after": NOW + timedelta(days=80)}
 FILTERS = [
     CertificateFilter(),
     *(CertificateFilter(domain=d) for d in ("one.example.com", "*.example.com", "new.example.com", "*.com")),
@@ -71,7 +74,7 @@ def as_it_should_be(store, owner):
     """A store that holds the same records, and has no index that could be wrong."""
     reference = MemoryCertificateStore()
     for certificate in store.page(owner, CertificateFilter(), now=NOW, limit=20, cursor=None).items:
-        reference.add(certificate, store.material(owner, certificate.id), event(owner))
+        reference.add(certificate, store.material(certificate), event(owner))
     return reference
 
 
@@ -80,7 +83,7 @@ def change(owner, held):
 
 
 def add(store, owner, held):
-    new = record(id="new", account_id=owner, domains=("new.example.com",), tags={"new": "1"}, fingerprint="n" * 64)
+    new = record(account_id=owner, domains=("new.example.com",), tags={"new": "1"}, **NEW)
     store.add(new, material(new), event(owner))
 
 
@@ -89,8 +92,13 @@ def update(store, owner, held):
 
 
 def renew(store, owner, held):
-    new = record(id="new", account_id=owner, name=held.name, domains=("new.example.com",), fingerprint="n" * 64)
+    new = record(account_id=owner, name=held.name, domains=("new.example.com",), **NEW)
     store.replace(held, replace(held, name="retired", version=2), new, material(new), event(owner))
+
+
+def take_in(store, owner, held):
+    new = record(account_id=owner, domains=("new.example.com",), source=Source.PCA, **NEW)
+    return store.take_in(new, material(new))
 
 
 def delete(store, owner, held):
@@ -101,9 +109,7 @@ def delete(store, owner, held):
 @pytest.mark.parametrize("request_number", range(8))
 def test_lists_tell_the_truth_after_a_crash_and_a_repeat_ends_the_same(write, request_number):
     store, owner = DynamoCertificateStore(), ulid()
-    held = record(
-        id="held", account_id=owner, domains=("one.example.com",), tags={"team": "web"}, resource_group="shop"
-    )
+    held = record(account_id=owner, domains=("one.example.com",), tags={"team": "web"}, resource_group="shop")
     store.add(held, material(held), event(owner))
     try:
         with killed_at(request_number):
@@ -121,3 +127,20 @@ def test_lists_tell_the_truth_after_a_crash_and_a_repeat_ends_the_same(write, re
     reference = as_it_should_be(store, owner)
     for wanted in FILTERS:
         assert listed(store, owner, wanted) == listed(reference, owner, wanted), wanted
+
+
+@pytest.mark.parametrize("request_number", range(4))
+def test_what_a_killed_synchronisation_left_is_completed_by_a_repeat(request_number):
+    store, owner = DynamoCertificateStore(), ulid()
+    held = record(account_id=owner, domains=("one.example.com",))
+    store.add(held, material(held), event(owner))
+    try:
+        with killed_at(request_number):
+            take_in(store, owner, held)
+    except CrashError:
+        reference = as_it_should_be(store, owner)
+        for wanted in FILTERS:
+            assert listed(store, owner, wanted) == listed(reference, owner, wanted), wanted
+        assert take_in(store, owner, held) is True
+    assert take_in(store, owner, held) is False
+    assert len(listed(store, owner, CertificateFilter(domain="new.example.com"))) == 1
