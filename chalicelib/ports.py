@@ -24,6 +24,7 @@ from chalicelib.domain.model import (
     Token,
 )
 from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
+from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
 
 
 class Clock(Protocol):
@@ -459,4 +460,98 @@ class AuthorityStore(Protocol):
 
     def next_crl_number(self, account_id: str, name: str) -> int:
         """A number higher than every one given before (RFC 5280, 5.2.3). Raises: NotFound."""
+        ...
+
+
+class SyncStore(Protocol):
+    """Jobs of batch synchronisation, and what is known of other CAs' certificates. Repeats change nothing."""
+
+    def start(self, job: SyncJob, chunks: Sequence[Chunk], audit: AuditEvent) -> None:
+        """Store a new job with the chunks that are known from the start."""
+        ...
+
+    def job(self, account_id: str, job_id: str) -> SyncJob:
+        """One job. Raises: NotFound."""
+        ...
+
+    def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[SyncJob]:
+        """Jobs, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def add_chunk(self, account_id: str, job_id: str, chunk: Chunk) -> None:
+        """Add a chunk that planning found, and count it; the first of this number stays."""
+        ...
+
+    def planned(self, job: SyncJob, cursor: str | None, at: datetime) -> bool:
+        """Note that the job's next step was planned and where the list goes on, with ``None`` that it has ended.
+
+        Returns:
+            Whether it was this call that did so; ``False`` when another planned the same step.
+        """
+        ...
+
+    def chunks(self, account_id: str, job_id: str, first: int, limit: int) -> Sequence[Chunk]:
+        """Chunks of a job from a number on, in order."""
+        ...
+
+    def finish_chunk(
+        self, job: SyncJob, chunk: Chunk, results: Sequence[Result], at: datetime, audit: AuditEvent
+    ) -> bool:
+        """Store what came of a chunk and count it, once.
+
+        Returns:
+            Whether it was this call that did so; ``False`` when the chunk had its results.
+        """
+        ...
+
+    def stop(self, job: SyncJob, code: str, reason: str, at: datetime) -> None:
+        """End a job before its list was read to the end: what is planned is still carried out."""
+        ...
+
+    def end(self, job: SyncJob) -> None:
+        """Take a job that is done off the list of active ones."""
+        ...
+
+    def active(self) -> Iterator[SyncJob]:
+        """Every account's jobs that have not ended."""
+        ...
+
+    def active_for(self, account_id: str, ca: str) -> Sequence[SyncJob]:
+        """An account's jobs over one CA that have not ended."""
+        ...
+
+    def links(self, account_id: str, ca: str, ids: Sequence[str]) -> Mapping[str, Link]:
+        """What is known of certificates of a CA, by their ids there."""
+        ...
+
+    def link(self, account_id: str, ca: str, links: Mapping[str, Link]) -> None:
+        """Keep what is known of certificates of a CA, over what was known before."""
+        ...
+
+    def schedule(self, schedule: SyncSchedule, audit: AuditEvent) -> None:
+        """Set the schedule of a CA, over what was set before."""
+        ...
+
+    def scheduled(self, account_id: str, ca: str) -> SyncSchedule | None:
+        """The schedule of a CA, if it has one."""
+        ...
+
+    def unschedule(self, account_id: str, ca: str, audit: AuditEvent) -> None:
+        """Remove the schedule of a CA. Raises: NotFound."""
+        ...
+
+    def due(self, now: datetime) -> Iterator[SyncSchedule]:
+        """Every account's schedules that are due."""
+        ...
+
+    def ran(self, schedule: SyncSchedule, due_at: datetime, job_id: str | None) -> None:
+        """Note that a schedule ran, and when it does next; nothing when it was changed in the meantime."""
+        ...
+
+
+class TaskQueue(Protocol):
+    """The queue of the synchronisation's workers: each message at least once, in any order."""
+
+    def send(self, tasks: Sequence[Task]) -> None:
+        """Send messages."""
         ...

@@ -135,6 +135,7 @@ ERRORS: dict[str, str] = {
     "SourceNotFound": "Take an id from GET /v1/pca/sources.",
     "SourceNotConfigured": "Set the credentials as the message says.",
     "SourceRefused": "Check the credentials and what they are allowed to do.",
+    "TooManyCertificates": "Leave `certificate_ids` out to take the whole CA, or send several requests.",
     "SourceBusy": "Wait a minute and repeat.",
     "RegionNotSupported": "Take a region from GET /v1/pca/sources.",
     "InternalError": "Try again; if it happens again, give the request id to the operator.",

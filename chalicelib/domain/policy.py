@@ -111,11 +111,18 @@ def leaf_findings(leaf: ParsedCertificate, param: str) -> Iterator[Finding]:
             "Have it issued for a shorter time, and renewed automatically.",
             param,
         )
-    if not leaf.is_public_web and not leaf.is_self_signed and leaf.not_after > one_year_after(leaf.not_before):
+    if not leaf.is_public_web and not leaf.is_self_signed:
+        yield from leakage_findings(leaf, param)
+
+
+def leakage_findings(leaf: ParsedCertificate, param: str) -> Iterator[Finding]:
+    """LeakageRisk, for a certificate of a private CA that is valid for more than one calendar year."""
+    if leaf.not_after > one_year_after(leaf.not_before):
+        days = -((leaf.not_before - leaf.not_after) // timedelta(days=1))
         yield warning(
             "LeakageRisk",
-            f"{leaf.label} bears no sign of a public CA and is valid for {days} days; whoever gets hold of its key can "
-            "use it for as long.",
+            f"{leaf.label} was not issued by a public CA and is valid for {days} days; whoever gets hold of its key "
+            "can use it for as long.",
             "Issue private-CA certificates for one year or less.",
             param,
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from chalicelib.domain import naming, pem
-from chalicelib.domain.certificate import ParsedCertificate, printable
+from chalicelib.domain import naming
+from chalicelib.domain.certificate import ParsedCertificate
 from chalicelib.domain.errors import (
     CerthavenError,
     CertificateRefused,
@@ -16,9 +16,8 @@ from chalicelib.domain.errors import (
     NameTaken,
     NotFound,
 )
-from chalicelib.domain.findings import RISKS, Finding, error, warning
+from chalicelib.domain.findings import Finding, error, warning
 from chalicelib.domain.model import (
-    MAX_LISTED_DOMAINS,
     Caller,
     Certificate,
     Csr,
@@ -30,12 +29,11 @@ from chalicelib.domain.reading import Bundle, Reading, read, with_key
 from chalicelib.domain.validation import Verdict, judge
 from chalicelib.functions.audit import Audit
 from chalicelib.functions.csrs import Csrs
+from chalicelib.functions.records import material_of, record_of
 from chalicelib.ports import CertificateStore, Clock, KeyVault
 
 #: How often a suggested name that another upload took in the meantime is suggested anew.
 NAME_ATTEMPTS = 5
-#: How much of subject and issuer the slim record holds, in characters; the certificate itself has it all.
-MAX_NAME_TEXT = 512
 #: How much the tags of a certificate may weigh together, in bytes of UTF-8.
 MAX_TAG_BYTES = 4096
 
@@ -121,7 +119,7 @@ class UploadValidate:
         leaf = _accepted(examined.verdict, self._taken(caller, examined.verdict.leaf, upload.name))
         verdict = self._with_stored_key(examined)
         certificate = self._record(caller, leaf, verdict, upload, upload.name or "")
-        material = self._material(certificate, verdict)
+        material = material_of(certificate, verdict, self._vault)
         for attempt in range(NAME_ATTEMPTS):
             if upload.name is None:
                 wanted = upload.preferred_name or naming.suggested_name(leaf)
@@ -183,7 +181,7 @@ class UploadValidate:
             version=old.version + 1,
             updated_at=new.created_at,
         )
-        material = self._material(new, verdict)
+        material = material_of(new, verdict, self._vault)
         event = self._audit.event(
             caller,
             "certificate.renew",
@@ -276,50 +274,21 @@ class UploadValidate:
     def _record(
         self, caller: Caller, leaf: ParsedCertificate, verdict: Verdict, upload: Upload, name: str
     ) -> Certificate:
-        now = self._clock()
-        return Certificate(
-            id=certificate_id(leaf.not_after, leaf.fingerprint),
+        made = record_of(
+            leaf,
+            verdict,
             account_id=caller.account_id,
             name=name,
             source=upload.source,
-            domains=leaf.domains[:MAX_LISTED_DOMAINS],
-            domains_total=len(leaf.domains),
-            algorithm=leaf.public_key.kind,
-            key_size=leaf.public_key.size,
-            subject=printable(leaf.subject, MAX_NAME_TEXT),
-            issuer=printable(leaf.issuer, MAX_NAME_TEXT),
-            serial_number=leaf.serial_number,
-            fingerprint=leaf.fingerprint,
-            public_key_fingerprint=leaf.public_key.fingerprint,
-            not_before=leaf.not_before,
-            not_after=leaf.not_after,
-            risks=tuple(dict.fromkeys(f.code for f in verdict.findings if f.code in RISKS)),
+            created_by=caller.token_id,
+            now=self._clock(),
+        )
+        return replace(
+            made,
             resource_group=upload.resource_group,
             tags=dict(upload.tags),
             notifications=upload.notifications,
-            has_private_key=verdict.key is not None,
-            created_at=now,
-            updated_at=now,
-            created_by=caller.token_id,
-            version=int(now.timestamp() * 1000),
             origin=upload.origin,
-        )
-
-    def _material(self, certificate: Certificate, verdict: Verdict) -> Material:
-        assert verdict.leaf is not None
-        held = {}
-        if verdict.key is not None:
-            held["signing"] = verdict.key.pem()
-        if verdict.encryption_key is not None:
-            held["encryption"] = verdict.encryption_key.pem()
-        twin = verdict.encryption_leaf
-        return Material(
-            certificate=pem.encode("CERTIFICATE", verdict.leaf.der),
-            chain=tuple(pem.encode("CERTIFICATE", c.der) for c in verdict.chain),
-            encryption_certificate=None if twin is None else pem.encode("CERTIFICATE", twin.der),
-            keys=self._vault.seal(certificate.key_context, held) if held else None,
-            findings=verdict.findings,
-            domains=verdict.leaf.domains,
         )
 
 

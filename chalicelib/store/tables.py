@@ -262,6 +262,45 @@ class IssuedRow(Model):
     reason = UnicodeAttribute(null=True)
 
 
+class SyncRow(Model):
+    """A job of synchronisation, a part of one, a schedule, or what is known of a certificate; `item` says which.
+
+    The partition is the account; or ``active``, or ``schedules``, for what is looked for in all accounts.
+    """
+
+    class Meta:
+        table_name = "syncs"
+
+    partition = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    account_id = UnicodeAttribute(null=True)
+    job_id = UnicodeAttribute(null=True)
+    source = UnicodeAttribute(null=True)
+    region = UnicodeAttribute(null=True)
+    ca = UnicodeAttribute(null=True)
+    selected = BooleanAttribute(null=True)
+    started_by = UnicodeAttribute(null=True)
+    created_at = UTCDateTimeAttribute(null=True)
+    updated_at = UTCDateTimeAttribute(null=True)
+    planned = BooleanAttribute(null=True)
+    step = NumberAttribute(null=True)
+    cursor = UnicodeAttribute(null=True)
+    total = NumberAttribute(null=True)
+    chunks = NumberAttribute(null=True)
+    chunks_done = NumberAttribute(null=True)
+    uploaded = NumberAttribute(null=True)
+    skipped = NumberAttribute(null=True)
+    failed = NumberAttribute(null=True)
+    code = UnicodeAttribute(null=True)
+    reason = UnicodeAttribute(null=True)
+    wanted = BinaryAttribute(legacy_encoding=False, null=True)
+    results = BinaryAttribute(legacy_encoding=False, null=True)
+    certificate_id = UnicodeAttribute(null=True)
+    every_hours = NumberAttribute(null=True)
+    due_at = UTCDateTimeAttribute(null=True)
+    last_job = UnicodeAttribute(null=True)
+
+
 class IdempotencyRow(Model):
     """The answer first given under an Idempotency-Key; DynamoDB deletes it after `expires_at`."""
 
@@ -289,6 +328,7 @@ TABLES: tuple[type[Model], ...] = (
     IdempotencyRow,
     AuthorityRow,
     IssuedRow,
+    SyncRow,
 )
 _NAMES = {model: model.Meta.table_name for model in TABLES}
 

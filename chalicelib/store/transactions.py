@@ -20,6 +20,7 @@ from chalicelib.store.tables import connection
 #: How often a transaction that met another one is tried, and the longest first pause in seconds.
 ATTEMPTS: Final = 6
 FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 2.0
 #: Reasons that pass: another transaction on the same rows, or too much at once.
 PASSING: Final = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 
@@ -57,7 +58,7 @@ class Writes:
         """Labels in the order in which PynamoDB sends the writes, which is that of DynamoDB's reasons."""
         return [*(d[0] for d in self.deletes), *(p[0] for p in self.puts), *(u[0] for u in self.updates)]
 
-    def commit(self, sleep: Callable[[float], None] = time.sleep) -> None:
+    def commit(self, sleep: Callable[[float], None] = time.sleep, attempts: int = ATTEMPTS) -> None:
         """Carry all out, or none. A collision with another transaction is tried again after a random pause.
 
         Raises:
@@ -65,7 +66,7 @@ class Writes:
             TooManyRequests: the collisions did not end.
             TransactWriteError: DynamoDB failed otherwise.
         """
-        for attempt in range(ATTEMPTS):
+        for attempt in range(attempts):
             try:
                 self._send()
             except TransactWriteError as error:
@@ -76,11 +77,11 @@ class Writes:
                     raise ConditionFailedError(failed) from None
                 if PASSING.isdisjoint(reasons):
                     raise
-                if attempt == ATTEMPTS - 1:
+                if attempt == attempts - 1:
                     raise TooManyRequests(
                         "TooManyRequests", "Too many requests change the same records at once."
                     ) from None
-                sleep(random.uniform(0, FIRST_PAUSE * 2**attempt))  # noqa: S311 - jitter, not a secret
+                sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)))  # noqa: S311 - jitter, not a secret
             else:
                 return
 

@@ -1,0 +1,363 @@
+"""Batch synchronisation: certificates of a private CA into the inventory, in chunks by a queue.
+
+What a job does is written down before it is done, and done things are known by their keys: a message may come twice,
+late or not at all, a worker may be killed anywhere, and two jobs may bring the same certificates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from chalicelib.domain.errors import CerthavenError, Conflict, NotFound, TooLarge, TooManyRequests
+from chalicelib.domain.model import Caller, Role, certificate_id
+from chalicelib.domain.pca import AuthorityRef, AuthorityStatus, IssuedCertificate, Unavailable
+from chalicelib.domain.sync import (
+    CHUNK,
+    LONGEST_JOB,
+    MAX_SELECTED,
+    Chunk,
+    Link,
+    Outcome,
+    Result,
+    SyncJob,
+    SyncSchedule,
+    Task,
+    Wanted,
+    in_chunks,
+)
+from chalicelib.functions.audit import Audit, new_id
+from chalicelib.functions.pca_intake import MAX_REASON, PcaIntake, revoked
+from chalicelib.functions.private_cas import PrivateCas
+from chalicelib.ports import CertificateStore, Clock, SyncStore, TaskQueue
+
+#: How many pages of a CA's list one message reads.
+PAGES_A_STEP: Final = 10
+#: A job that did not move for so long has lost a message: all that is open is sent again.
+STALLED: Final = timedelta(minutes=30)
+
+
+class PcaBatchSync:
+    """Synchronises private CAs into the inventory."""
+
+    def __init__(
+        self,
+        cas: PrivateCas,
+        store: SyncStore,
+        certificates: CertificateStore,
+        intake: PcaIntake,
+        queue: TaskQueue,
+        *,
+        audit: Audit,
+        clock: Clock,
+    ) -> None:
+        self._cas = cas
+        self._store = store
+        self._certificates = certificates
+        self._intake = intake
+        self._queue = queue
+        self._audit = audit
+        self._clock = clock
+
+    def start(
+        self, caller: Caller, ca: str, ids: Sequence[str] | None, *, source: str | None, region: str | None
+    ) -> SyncJob:
+        """Start a job over certificates of a CA, or all of them.
+
+        Args:
+            caller: for whose account.
+            ca: the CA.
+            ids: certificates by their ids at the CA; ``None`` for all.
+            source: of the CA, when it is to be checked.
+            region: so too.
+
+        Raises:
+            NotFound: `SourceNotFound`, `AuthorityNotFound`. Conflict: `AuthorityNotActive`, it was revoked.
+            Unprocessable: `SourceNotConfigured`, `SourceRefused`, `RegionNotSupported`.
+            TooLarge: `TooManyCertificates`. TooManyRequests: `SourceBusy`.
+        """
+        chosen = None if ids is None else tuple(Wanted(one) for one in dict.fromkeys(ids))
+        if chosen is not None and len(chosen) > MAX_SELECTED:
+            raise TooLarge(
+                "TooManyCertificates",
+                f"The request names {len(chosen)} certificates; at most {MAX_SELECTED} are taken.",
+            )
+        authority = self._cas.authority(caller, ca, source=source, region=region)
+        if authority.status is AuthorityStatus.REVOKED:
+            raise Conflict("AuthorityNotActive", f"The CA {ca} was revoked: its certificates are worth nothing.")
+        chunks = in_chunks(chosen or ())
+        job = SyncJob(
+            id=new_id(self._clock),
+            account_id=caller.account_id,
+            source=authority.ref.source,
+            region=authority.region,
+            ca=authority.id,
+            selected=chosen is not None,
+            started_by=caller.token_id,
+            created_at=self._clock(),
+            planned=chosen is not None,
+            total=len(chosen or ()),
+            chunks=len(chunks),
+        )
+        self._store.start(job, chunks, self._audit.event(caller, "pca.sync", job.id, ca=job.ca, named=str(job.total)))
+        self._queue.send([_chunk_task(job, c.number) for c in chunks] if job.selected else [_step_task(job, 0)])
+        return job
+
+    def job(self, caller: Caller, job_id: str, *, first: int = 0, limit: int = 10) -> tuple[SyncJob, Sequence[Chunk]]:
+        """A job and some of its chunks, from number `first` on. Raises: NotFound."""
+        job = self._store.job(caller.account_id, job_id)
+        return job, self._store.chunks(caller.account_id, job_id, first, limit)
+
+    def follow_revocation(self, caller: Caller, certificate: IssuedCertificate) -> None:
+        """Mark a certificate that the built-in CA revoked in the inventory too, if it is there."""
+        one = certificate_id(certificate.not_after, certificate.fingerprint)
+        held = self._certificates.several(caller.account_id, [one]).get(one)
+        if held is not None and certificate.revoked_at is not None:
+            self._intake.mark_revoked(caller, held, certificate.revoked_at)
+
+    def run(self, task: Task, *, last_try: bool) -> None:
+        """Carry out a queue message.
+
+        Args:
+            task: what it says.
+            last_try: whether it will not come again; then what cannot be done is marked as failed.
+
+        Raises:
+            Exception: whatever stood in the way, for the message to come again.
+        """
+        try:
+            job = self._store.job(task.account_id, task.job_id)
+        except NotFound:
+            return
+        if task.step is not None:
+            self._plan(job, task.step, last_try=last_try)
+        elif task.chunk is not None:
+            self._carry_out(job, task.chunk, last_try=last_try)
+        self._end_if_done(job)
+
+    def _plan(self, job: SyncJob, step: int, *, last_try: bool) -> None:
+        if job.planned or job.step != step:
+            return
+        try:
+            cursor = self._plan_pages(job)
+        except CerthavenError as refusal:
+            if isinstance(refusal, TooManyRequests) and not last_try:
+                raise
+            self._store.stop(job, refusal.code, refusal.message[:MAX_REASON], self._clock())
+            return
+        except Exception:
+            if not last_try:
+                raise
+            self._store.stop(job, "InternalError", "The list of the CA could not be read.", self._clock())
+            return
+        if self._store.planned(job, cursor, self._clock()) and cursor is not None:
+            self._queue.send([_step_task(job, step + 1)])
+
+    def _plan_pages(self, job: SyncJob) -> str | None:
+        """Read some pages of the CA's list into chunks; gives where it goes on."""
+        source, ref = self._cas.source(job.source), AuthorityRef.parse(job.ca)
+        cursor = job.cursor
+        for number in range(job.step * PAGES_A_STEP, (job.step + 1) * PAGES_A_STEP):
+            page = source.certificates(job.account_id, ref, limit=CHUNK, cursor=cursor)
+            wanted = tuple(
+                Wanted(c.id, certificate_id(c.not_after, c.fingerprint) if c.fingerprint else None, c.revoked_at)
+                for c in page.items
+            )
+            if wanted:
+                self._store.add_chunk(job.account_id, job.id, Chunk(number, wanted))
+                self._queue.send([_chunk_task(job, number)])
+            cursor = page.cursor
+            if cursor is None:
+                break
+        return cursor
+
+    def _carry_out(self, job: SyncJob, number: int, *, last_try: bool) -> None:
+        chunk = next((c for c in self._store.chunks(job.account_id, job.id, number, 1) if c.number == number), None)
+        if chunk is None or chunk.results is not None:
+            return
+        results: dict[str, Result] = {}
+        problem: CerthavenError | None = None
+        try:
+            for result in self._results(job, chunk):
+                results[result.id] = result
+        except CerthavenError as refusal:
+            if isinstance(refusal, TooManyRequests) and not last_try:
+                raise
+            problem = refusal
+        except Exception:
+            if not last_try:
+                raise
+        left = [_failed(w.id, problem) for w in chunk.wanted if w.id not in results]
+        self._finish(job, chunk, [*results.values(), *left])
+
+    def _results(self, job: SyncJob, chunk: Chunk) -> Iterator[Result]:
+        """What comes of each certificate of a chunk: what is held is known by its key, the rest is fetched."""
+        links = self._store.links(job.account_id, job.ca, [w.id for w in chunk.wanted if w.certificate_id is None])
+        known = {w.id: w.certificate_id or _linked(links.get(w.id)) for w in chunk.wanted}
+        held = self._certificates.several(job.account_id, [one for one in known.values() if one])
+        missing = []
+        for wanted in chunk.wanted:
+            certificate = held.get(known[wanted.id] or "")
+            if certificate is not None:
+                yield self._intake.follow(job, wanted.id, certificate, wanted.revoked_at)
+            elif wanted.revoked_at is not None:
+                yield revoked(wanted.id)
+            else:
+                missing.append(wanted.id)
+        if missing:
+            yield from self._fetched(job, missing)
+
+    def _fetched(self, job: SyncJob, ids: Sequence[str]) -> Iterator[Result]:
+        """Fetch and store; one that fails unforeseen does not stop the others, and is told of at the end."""
+        failures: list[Exception] = []
+        source, ref = self._cas.source(job.source), AuthorityRef.parse(job.ca)
+        links: dict[str, Link] = {}
+        for one, found in source.fetch(job.account_id, ref, ids):
+            if isinstance(found, Unavailable):
+                yield Result(one, Outcome.FAILED, found.code, found.reason[:MAX_REASON])
+                continue
+            try:
+                result = self._intake.take(job, one, found)
+            except Exception as failure:  # noqa: BLE001 - raised below
+                failures.append(failure)
+                continue
+            if found.material_id is None and result.certificate_id is not None:
+                links[one] = Link(result.certificate_id, self._clock())
+            yield result
+        self._store.link(job.account_id, job.ca, links)
+        if failures:
+            raise failures[0]
+
+    def _finish(self, job: SyncJob, chunk: Chunk, results: Sequence[Result]) -> None:
+        now = self._clock()
+        failed = {r.id: Link(None, now, r.code, r.reason) for r in results if r.outcome is Outcome.FAILED}
+        self._store.link(job.account_id, job.ca, failed)
+        uploaded = [r.certificate_id or "" for r in results if r.outcome is Outcome.UPLOADED]
+        event = self._audit.event(
+            Caller(job.account_id, Role.MANAGER, job.started_by, "", job.id),
+            "pca.synchronised",
+            job.id,
+            ca=job.ca,
+            chunk=str(chunk.number),
+            uploaded=" ".join(uploaded),
+            failed=str(len(failed)),
+        )
+        self._store.finish_chunk(job, chunk, results, now, event)
+
+    def _end_if_done(self, job: SyncJob) -> None:
+        now = self._store.job(job.account_id, job.id)
+        if now.done:
+            self._store.end(now)
+
+    def sweep(self) -> Mapping[str, int]:
+        """Send what was lost again, end what never ends, and start what is scheduled.
+
+        Returns:
+            How many jobs were sent again and ended, and how many were started.
+
+        Raises:
+            ExceptionGroup: what failed, after everything else was done.
+        """
+        counts = {"resent": 0, "ended": 0, "started": 0}
+        failures: list[Exception] = []
+        for job in self._store.active():
+            try:
+                self._look_after(job, counts)
+            except Exception as failure:  # noqa: BLE001 - raised below
+                failures.append(failure)
+        for schedule in self._store.due(self._clock()):
+            try:
+                self._run_schedule(schedule)
+                counts["started"] += 1
+            except Exception as failure:  # noqa: BLE001 - raised below
+                failures.append(failure)
+        if failures:
+            raise ExceptionGroup("jobs or schedules failed", failures)
+        return counts
+
+    def _look_after(self, job: SyncJob, counts: dict[str, int]) -> None:
+        now = self._clock()
+        if not job.done and now - job.created_at > LONGEST_JOB:
+            self._abandon(job)
+            job = self._store.job(job.account_id, job.id)
+        if job.done:
+            self._store.end(job)
+            counts["ended"] += 1
+        elif now - (job.updated_at or job.created_at) > STALLED:
+            tasks = [] if job.planned else [_step_task(job, job.step)]
+            self._queue.send(tasks + [_chunk_task(job, c.number) for c in self._open_chunks(job)])
+            counts["resent"] += 1
+
+    def _abandon(self, job: SyncJob) -> None:
+        words = f"The job did not end within {LONGEST_JOB.total_seconds() / 3600:.0f} hours. Start another one."
+        if not job.planned:
+            self._store.stop(job, "JobAbandoned", words, self._clock())
+        for chunk in self._open_chunks(job):
+            self._finish(job, chunk, [Result(w.id, Outcome.FAILED, "JobAbandoned", words) for w in chunk.wanted])
+
+    def _open_chunks(self, job: SyncJob) -> Iterator[Chunk]:
+        first = 0
+        while chunks := self._store.chunks(job.account_id, job.id, first, 50):
+            yield from (c for c in chunks if c.results is None)
+            first = chunks[-1].number + 1
+
+    def schedule(self, caller: Caller, ca: str, every_hours: int) -> SyncSchedule:
+        """Synchronise a whole CA every so many hours, for the first time at once. Raises: as `start` does."""
+        authority = self._cas.authority(caller, ca, source=None, region=None)
+        made = SyncSchedule(
+            caller.account_id,
+            authority.ref.source,
+            authority.region,
+            authority.id,
+            every_hours,
+            self._clock(),
+            caller.token_id,
+        )
+        self._store.schedule(made, self._audit.event(caller, "pca.schedule", made.ca, every_hours=str(every_hours)))
+        return made
+
+    def scheduled(self, caller: Caller, ca: str) -> SyncSchedule:
+        """The schedule of a CA. Raises: NotFound."""
+        found = self._store.scheduled(caller.account_id, ca)
+        if found is None:
+            raise NotFound("NotFound", f"The CA {ca!r:.140} has no schedule.")
+        return found
+
+    def unschedule(self, caller: Caller, ca: str) -> None:
+        """Remove the schedule of a CA. Raises: NotFound."""
+        self._store.unschedule(caller.account_id, ca, self._audit.event(caller, "pca.unschedule", ca))
+
+    def _run_schedule(self, schedule: SyncSchedule) -> None:
+        caller = Caller(schedule.account_id, Role.MANAGER, schedule.created_by, "", "schedule")
+        started = None
+        try:
+            started = self.start(caller, schedule.ca, None, source=schedule.source, region=None).id
+        except CerthavenError as refusal:
+            self._audit.refused(caller, "pca.sync", schedule.ca, refusal.code)
+        self._store.ran(schedule, _next(schedule, self._clock()), started)
+
+
+def _next(schedule: SyncSchedule, now: datetime) -> datetime:
+    """When a schedule runs next: at its own hour, and not for what it missed."""
+    every = timedelta(hours=schedule.every_hours)
+    missed = (now - schedule.due_at) // every
+    return schedule.due_at + every * (missed + 1)
+
+
+def _linked(link: Link | None) -> str | None:
+    return None if link is None else link.certificate_id
+
+
+def _failed(one: str, problem: CerthavenError | None) -> Result:
+    if problem is None:
+        return Result(one, Outcome.FAILED, "InternalError", "The service failed over it; nothing of it is at fault.")
+    return Result(one, Outcome.FAILED, problem.code, problem.message[:MAX_REASON])
+
+
+def _chunk_task(job: SyncJob, number: int) -> Task:
+    return Task(job.account_id, job.id, chunk=number)
+
+
+def _step_task(job: SyncJob, step: int) -> Task:
+    return Task(job.account_id, job.id, step=step)

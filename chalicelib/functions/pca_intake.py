@@ -1,0 +1,156 @@
+"""Taking one certificate of a private CA into the inventory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from chalicelib.domain import naming
+from chalicelib.domain.certificate import ParsedCertificate
+from chalicelib.domain.errors import Conflict, NotFound, TooLarge
+from chalicelib.domain.findings import Finding, Severity, warning
+from chalicelib.domain.model import Caller, Certificate, Role, Source
+from chalicelib.domain.pca import Fetched
+from chalicelib.domain.policy import leakage_findings
+from chalicelib.domain.reading import Bundle, Reading, read, with_key
+from chalicelib.domain.sync import Outcome, Result, SyncJob
+from chalicelib.domain.validation import Verdict, judge
+from chalicelib.functions.audit import Audit
+from chalicelib.functions.csrs import Csrs
+from chalicelib.functions.records import material_of, record_of
+from chalicelib.ports import CertificateStore, Clock, KeyVault
+
+#: How often a change that met another one is tried.
+ATTEMPTS: Final = 4
+#: How much of a reason is kept, in characters.
+MAX_REASON: Final = 300
+
+
+class PcaIntake:
+    """Judges what a private CA gives, and stores it."""
+
+    def __init__(self, store: CertificateStore, csrs: Csrs, vault: KeyVault, audit: Audit, clock: Clock) -> None:
+        self._store = store
+        self._csrs = csrs
+        self._vault = vault
+        self._audit = audit
+        self._clock = clock
+
+    def take(self, job: SyncJob, one: str, fetched: Fetched) -> Result:
+        """Store a certificate for a job, unless it is held, refused, expired or revoked.
+
+        Args:
+            job: whose certificates count as uploaded by it.
+            one: the certificate's id at its CA.
+            fetched: what the CA gave.
+        """
+        verdict = self._judge(job.account_id, fetched)
+        refusals = [f for f in verdict.findings if f.severity is Severity.ERROR]
+        leaf = verdict.leaf
+        if refusals or leaf is None:
+            outcome = Outcome.SKIPPED if {f.code for f in refusals} == {"CertificateExpired"} else Outcome.FAILED
+            return Result(one, outcome, refusals[0].code, refusals[0].message[:MAX_REASON])
+        made = self._record(job, one, leaf, verdict, fetched)
+        if fetched.revoked_at is not None:
+            held = self._store.several(job.account_id, [made.id]).get(made.id)
+            return revoked(one) if held is None else self.follow(job, one, held, fetched.revoked_at)
+        try:
+            stored = self._store.take_in(made, material_of(made, verdict, self._vault))
+        except TooLarge as refusal:
+            return Result(one, Outcome.FAILED, refusal.code, refusal.message[:MAX_REASON])
+        if stored:
+            return Result(one, Outcome.UPLOADED, certificate_id=made.id)
+        return self.follow(job, one, self._store.get(job.account_id, made.id), None)
+
+    def follow(self, job: SyncJob, one: str, held: Certificate, revoked_at: datetime | None) -> Result:
+        """What is said of a certificate that is held; one that was revoked at its CA is marked so."""
+        if held.created_by == job_mark(job.id):
+            return Result(one, Outcome.UPLOADED, certificate_id=held.id)
+        if revoked_at is None or held.revoked_at is not None:
+            return Result(
+                one, Outcome.SKIPPED, "DuplicateCertificate", "It is in the inventory already.", certificate_id=held.id
+            )
+        caller = Caller(job.account_id, Role.MANAGER, job.started_by, "", job.id)
+        self.mark_revoked(caller, held, revoked_at)
+        return Result(
+            one, Outcome.SKIPPED, "CertificateRevoked", "Its CA revoked it; marked so.", certificate_id=held.id
+        )
+
+    def mark_revoked(self, caller: Caller, held: Certificate, revoked_at: datetime) -> None:
+        """Mark a certificate of the inventory as revoked; nothing when it is or was deleted."""
+        for attempt in range(ATTEMPTS):
+            if held.revoked_at is not None:
+                return
+            new = replace(held, revoked_at=revoked_at, version=held.version + 1, updated_at=self._clock())
+            event = self._audit.event(caller, "certificate.revoked", held.id, fingerprint=held.fingerprint)
+            try:
+                self._store.update(held, new, event)
+            except NotFound:
+                return
+            except Conflict:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                held = self._store.get(held.account_id, held.id)
+            else:
+                return
+
+    def _judge(self, account_id: str, fetched: Fetched) -> Verdict:
+        reading = read(Bundle(fetched.certificate, fetched.private_key, "".join(fetched.chain) or None))
+        notes: list[Finding] = []
+        if fetched.private_key is None and fetched.material_id is None:
+            reading, notes = self._with_stored_key(account_id, reading, fetched.key_note)
+        verdict = judge(reading, self._clock(), key_required=False)
+        if verdict.leaf is not None and all(f.code != "LeakageRisk" for f in verdict.findings):
+            notes += leakage_findings(verdict.leaf, "certificate")
+        return replace(verdict, findings=(*verdict.findings, *notes))
+
+    def _with_stored_key(self, account_id: str, reading: Reading, key_note: str) -> tuple[Reading, list[Finding]]:
+        """The key of a stored CSR for a certificate that came without; else a note that says so."""
+        if reading.leaf is not None:
+            csr = self._csrs.for_public_key(account_id, reading.leaf.public_key.fingerprint)
+            if csr is not None and csr.has_private_key:
+                return with_key(reading, self._csrs.key_of(csr)), []
+        return reading, [
+            warning(
+                "PrivateKeyElsewhere",
+                key_note or "The CA does not have the private key of this certificate.",
+                "It is watched for expiry; to deploy it from here, delete it and upload it with its key.",
+                "private_key",
+            )
+        ]
+
+    def _record(
+        self, job: SyncJob, one: str, leaf: ParsedCertificate, verdict: Verdict, fetched: Fetched
+    ) -> Certificate:
+        made = record_of(
+            leaf,
+            verdict,
+            account_id=job.account_id,
+            name="",
+            source=Source.PCA,
+            created_by=job_mark(job.id),
+            now=self._clock(),
+        )
+        return replace(
+            made,
+            name=naming.derived_name(leaf, made.id),
+            origin=origin_of(job.ca, one),
+            material_id=fetched.material_id,
+            has_private_key=made.has_private_key or fetched.has_private_key,
+        )
+
+
+def origin_of(ca: str, one: str) -> str:
+    """How the inventory remembers where a certificate came from."""
+    return f"pca:{ca}:{one}"
+
+
+def job_mark(job_id: str) -> str:
+    """Who made a record, when a job did: so a repeat of its work knows its own."""
+    return f"job:{job_id}"
+
+
+def revoked(one: str) -> Result:
+    """What is said of a certificate that was revoked before it came."""
+    return Result(one, Outcome.SKIPPED, "CertificateRevoked", "Its CA revoked it; what is revoked is not brought.")

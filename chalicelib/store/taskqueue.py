@@ -1,0 +1,45 @@
+"""The queue of the synchronisation's workers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from chalicelib.domain.sync import Task
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+#: SQS takes so many messages in one request.
+BATCH: Final = 10
+
+
+class NotSentError(Exception):
+    """SQS refused messages; what was to be done is written down, and is sent again when the jobs are swept."""
+
+
+class SqsTaskQueue:
+    """Implements `chalicelib.ports.TaskQueue`."""
+
+    def __init__(self, client: SQSClient, url: str) -> None:
+        self._client = client
+        self._url = url
+
+    def send(self, tasks: Sequence[Task]) -> None:
+        """Send messages, ten to a request."""
+        for first in range(0, len(tasks), BATCH):
+            entries = [
+                {"Id": str(number), "MessageBody": json.dumps(asdict(task))}
+                for number, task in enumerate(tasks[first : first + BATCH])
+            ]
+            answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
+            failed = answer.get("Failed", [])
+            if failed:
+                raise NotSentError(f"{len(failed)} of {len(entries)} messages were refused: {failed[0].get('Code')}")
+
+
+def task_in(body: str) -> Task:
+    """The task in a message that `send` made."""
+    return Task(**json.loads(body))
