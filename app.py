@@ -35,6 +35,24 @@ def drop(event: SQSEvent) -> dict[str, Any]:
     return events.drop(wiring.services(), event.to_dict(), events.request_id_of(event))
 
 
+@app.lambda_function(name="pca-batch-sync")
+def pca_batch_sync(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401 - as above
+    """Start a batch synchronisation, called directly rather than over HTTP."""
+    return events.pca_batch_sync(wiring.services(), event, context.aws_request_id)
+
+
+@app.on_sqs_message(queue="certhaven-sync", name="pca-sync-worker", batch_size=1)
+def pca_sync_worker(event: SQSEvent) -> dict[str, Any]:
+    """Plan a synchronisation, or carry out a part of one."""
+    return events.pca_sync_worker(wiring.services(), event.to_dict(), events.request_id_of(event))
+
+
+@app.schedule(Rate(15, unit=Rate.MINUTES), name="pca-sync-schedule")
+def pca_sync_schedule(event: CloudWatchEvent) -> dict[str, int]:
+    """Start the synchronisations that are due, and take up those that got stuck."""
+    return events.pca_sync_schedule(wiring.services(), events.request_id_of(event))
+
+
 @app.schedule(Rate(1, unit=Rate.HOURS), name="drop-sweep")
 def drop_sweep(event: CloudWatchEvent) -> dict[str, int]:
     """Take up what events failed to bring, and report half pairs whose day is over."""

@@ -20,6 +20,12 @@ class Settings:
     table_prefix: str = _setting("CERTHAVEN_TABLE_PREFIX", "certhaven-", "What every table name begins with.")
     kms_key_id: str = _setting("CERTHAVEN_KMS_KEY_ID", "alias/certhaven", "KMS key that wraps the data keys.")
     drop_bucket: str = _setting("CERTHAVEN_DROP_BUCKET", "", "Bucket that certificates are dropped into.")
+    sync_queue_url: str = _setting(
+        "CERTHAVEN_SYNC_QUEUE_URL", "", "Queue that the workers of batch synchronisation read."
+    )
+    alibaba_endpoint: str = _setting(
+        "CERTHAVEN_ALIBABA_ENDPOINT", "", "Where Alibaba Cloud is asked instead of its own endpoints: an emulation."
+    )
     log_level: str = _setting("LOG_LEVEL", "INFO", "Least severity that is logged.")
     service_name: str = _setting("POWERTOOLS_SERVICE_NAME", "certhaven", "Name of the service in log lines.")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,22 +18,32 @@ from chalicelib.config import Settings
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
 
+    from chalicelib.aws_roles import AwsRoles
     from chalicelib.functions.access import Access
     from chalicelib.functions.audit import Audit
     from chalicelib.functions.catalogue import Catalogue
     from chalicelib.functions.conversions import Conversions
     from chalicelib.functions.csrs import Csrs
     from chalicelib.functions.drop import Drop
+    from chalicelib.functions.pca_batch_sync import PcaBatchSync
+    from chalicelib.functions.pca_intake import PcaIntake
+    from chalicelib.functions.private_cas import PrivateCas
     from chalicelib.functions.upload_validate import UploadValidate
     from chalicelib.ports import (
         AccountStore,
+        AlibabaApi,
         AuditStore,
+        AuthorityStore,
+        CertificateSource,
         CertificateStore,
         Clock,
+        CredentialStore,
         CsrStore,
         DropBox,
         IdempotencyStore,
         KeyVault,
+        SyncStore,
+        TaskQueue,
     )
 
 
@@ -55,6 +66,10 @@ class Services:
     idempotency: IdempotencyStore
     vault: KeyVault
     drop_box: DropBox
+    authority_store: AuthorityStore
+    sync_store: SyncStore
+    sync_queue: TaskQueue
+    sources: Mapping[str, CertificateSource]
 
     @cached_property
     def log(self) -> Logger:
@@ -119,6 +134,34 @@ class Services:
             clock=self.clock,
         )
 
+    @cached_property
+    def private_cas(self) -> PrivateCas:
+        """Private CAs of every source."""
+        from chalicelib.functions.private_cas import PrivateCas
+
+        return PrivateCas(self.sources, self.certificate_store, self.sync_store)
+
+    @cached_property
+    def pca_batch_sync(self) -> PcaBatchSync:
+        """Batch synchronisation."""
+        from chalicelib.functions.pca_batch_sync import PcaBatchSync
+
+        return PcaBatchSync(
+            self.private_cas,
+            self.sync_store,
+            self.certificate_store,
+            self._pca_intake,
+            self.sync_queue,
+            audit=self.audit,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _pca_intake(self) -> PcaIntake:
+        from chalicelib.functions.pca_intake import PcaIntake
+
+        return PcaIntake(self.certificate_store, self.csrs, self.vault, self.audit, self.clock)
+
 
 class AwsServices(Services):
     """The service's functions on AWS."""
@@ -178,13 +221,72 @@ class AwsServices(Services):
 
         return S3DropBox(self._client("s3"), self.settings.drop_bucket)
 
-    def _client(self, name: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
-        import boto3
-        from botocore.config import Config
+    @cached_property
+    def authority_store(self) -> AuthorityStore:  # type: ignore[override]
+        """The tables of the built-in CA."""
+        from chalicelib.store.authorities import DynamoAuthorityStore
 
-        config = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
-        make: Any = boto3.client
-        return make(name, region_name=self.settings.region, config=config)
+        return DynamoAuthorityStore()
+
+    @cached_property
+    def sync_store(self) -> SyncStore:  # type: ignore[override]
+        """The table of batch synchronisation."""
+        from chalicelib.store.syncs import DynamoSyncStore
+
+        return DynamoSyncStore()
+
+    @cached_property
+    def sync_queue(self) -> TaskQueue:  # type: ignore[override]
+        """The queue of batch synchronisation."""
+        from chalicelib.store.taskqueue import SqsTaskQueue
+
+        return SqsTaskQueue(self._client("sqs"), self.settings.sync_queue_url)
+
+    @cached_property
+    def credentials(self) -> CredentialStore:
+        """What accounts gave for their other clouds."""
+        from chalicelib.store.credentials import SecretsManagerCredentials
+
+        return SecretsManagerCredentials(self._client("secretsmanager"), self.settings.stage, self.clock)
+
+    @cached_property
+    def sources(self) -> Mapping[str, CertificateSource]:  # type: ignore[override]
+        """Every private CA system, by its id."""
+        from chalicelib import sources
+        from chalicelib.ports import SourceKit
+
+        kit = SourceKit(
+            region=self.settings.region,
+            clock=self.clock,
+            authorities=self.authority_store,
+            credentials=self.credentials,
+            aws=self._aws_roles.client,
+            alibaba=self._alibaba,
+        )
+        return sources.load(kit)
+
+    @cached_property
+    def _aws_roles(self) -> AwsRoles:
+        from chalicelib.aws_roles import AwsRoles
+
+        return AwsRoles(self.credentials, lambda: self._client("sts"), _make_client, self.clock)
+
+    def _alibaba(self, account_id: str, version: str, region: str) -> AlibabaApi:
+        from chalicelib.alibaba import client_for
+
+        return client_for(self.credentials, account_id, version, region, self.settings.alibaba_endpoint)
+
+    def _client(self, name: str) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
+        return _make_client(name, self.settings.region)
+
+
+def _make_client(name: str, region: str, **credentials: str) -> Any:  # noqa: ANN401 - as above
+    import boto3
+    from botocore.config import Config
+
+    config = Config(connect_timeout=2, read_timeout=10, retries={"mode": "standard", "max_attempts": 4})
+    make: Any = boto3.client
+    return make(name, region_name=region, config=config, **credentials)
 
 
 @cache

@@ -134,7 +134,8 @@ class ApiBlueprint(Blueprint):
         authorise(route, caller, request.context)
         raw = bytes(request.raw_body or b"")
         if len(raw) > MAX_BODY:
-            raise errors.TooLarge("RequestTooLarge", f"The body has {len(raw)} bytes; at most {MAX_BODY} are taken.")
+            words = f"The body has {len(raw)} bytes; at most {MAX_BODY} are taken."
+            raise errors.TooLarge("RequestTooLarge", words, route.when_large)
         query = _query(route, request.query_params)
         body = _body(route, raw)
         call = Call(caller, path, query, body, request.headers, services)

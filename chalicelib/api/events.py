@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
-from chalicelib.api import types, views
+from chalicelib.api import sync_types, sync_views, types, views
 from chalicelib.api.blueprint import describe_refusal, failure, log_unforeseen, quoted
 from chalicelib.api.certificates import as_upload
+from chalicelib.api.pca import start_sync
 from chalicelib.domain import errors
 from chalicelib.domain.model import Caller, Role
 from chalicelib.wiring import Services
 
+#: How often the queue brings a message of the synchronisation before it gives up, as the template says.
+SYNC_TRIES: Final = 5
+
 
 class DirectUpload(types.UploadRequest, kw_only=True):
     """An upload by direct invocation: IAM says who may invoke; the account is named."""
+
+    account_id: str
+
+
+class DirectSync(sync_types.SyncJobRequest, kw_only=True):
+    """A batch synchronisation by direct invocation."""
 
     account_id: str
 
@@ -26,12 +37,40 @@ def upload_validate(services: Services, event: dict[str, Any], request_id: str) 
     Returns:
         ``{"certificate": {…}}``, or ``{"error": {…}}`` in the shape of every refusal.
     """
-    try:
+
+    def upload() -> dict[str, Any]:
         body = msgspec.convert(event, DirectUpload)
-        caller = Caller(services.account_store.get(body.account_id).id, Role.MANAGER, "direct", "", request_id)
+        caller = _direct_caller(services, body.account_id, request_id)
         certificate, material = services.upload_validate.upload(caller, as_upload(body))
-        view = views.certificate_detail(certificate, material, services.clock())
-        answer: dict[str, Any] = {"certificate": msgspec.to_builtins(view)}
+        return {"certificate": views.certificate_detail(certificate, material, services.clock())}
+
+    return _answered(services, "upload-validate", request_id, upload)
+
+
+def pca_batch_sync(services: Services, event: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """Start a batch synchronisation for the account that the event names.
+
+    Returns:
+        ``{"job": {…}}``, or ``{"error": {…}}`` in the shape of every refusal.
+    """
+
+    def start() -> dict[str, Any]:
+        body = msgspec.convert(event, DirectSync)
+        caller = _direct_caller(services, body.account_id, request_id)
+        return {"job": sync_views.job_view(start_sync(services, caller, body), ())}
+
+    return _answered(services, "pca-batch-sync", request_id, start)
+
+
+def _direct_caller(services: Services, account_id: str, request_id: str) -> Caller:
+    """Who invokes a function directly. Raises: NotFound, when there is no such account."""
+    return Caller(services.account_store.get(account_id).id, Role.MANAGER, "direct", "", request_id)
+
+
+def _answered(services: Services, function: str, request_id: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a direct call answers, in plain values; whatever happens, in the shape of every refusal."""
+    try:
+        answer: dict[str, Any] = msgspec.to_builtins(work())
     except msgspec.ValidationError as error:
         refused = errors.InvalidRequest("InvalidRequest", f"The event does not fit: {quoted(error)}.")
         answer = msgspec.to_builtins(describe_refusal(refused, request_id))
@@ -40,7 +79,7 @@ def upload_validate(services: Services, event: dict[str, Any], request_id: str) 
     except Exception as error:  # noqa: BLE001 - its message may hold what was sent, and Lambda would log it
         log_unforeseen(services, error, request_id)
         answer = msgspec.to_builtins(failure(request_id))
-    services.log.info("upload-validate", result="error" if "error" in answer else "ok", request_id=request_id)
+    services.log.info(function, result="error" if "error" in answer else "ok", request_id=request_id)
     return answer
 
 
@@ -77,4 +116,40 @@ def drop_sweep(services: Services, request_id: str) -> dict[str, int]:
             log_unforeseen(services, error, request_id)
         raise  # for the alarm; a group's own message says nothing of what its errors say
     services.log.info("drop-sweep", counts=counts, request_id=request_id)
+    return counts
+
+
+def pca_sync_worker(services: Services, event: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """Carry out what queue messages say.
+
+    Returns:
+        The messages that failed, for the queue to bring again (Lambda's partial batch response).
+    """
+    from chalicelib.store.taskqueue import task_in  # the API's function does without
+
+    failed = []
+    for message in event["Records"]:
+        tries = int(message.get("attributes", {}).get("ApproximateReceiveCount", 1))
+        try:
+            task = task_in(message["body"])
+            services.pca_batch_sync.run(task, last_try=tries >= SYNC_TRIES)
+            services.log.info("pca-sync", job=task.job_id, step=task.step, chunk=task.chunk, request_id=request_id)
+        except errors.TooManyRequests as busy:
+            services.log.info("pca-sync", waits=busy.code, tries=tries, request_id=request_id)
+            failed.append({"itemIdentifier": message["messageId"]})
+        except Exception as error:  # noqa: BLE001 - one bad message must not hold up the others
+            log_unforeseen(services, error, request_id)
+            failed.append({"itemIdentifier": message["messageId"]})
+    return {"batchItemFailures": failed}
+
+
+def pca_sync_schedule(services: Services, request_id: str) -> dict[str, int]:
+    """Look after jobs and schedules; answers how many of each were touched."""
+    try:
+        counts = dict(services.pca_batch_sync.sweep())
+    except ExceptionGroup as failures:
+        for error in failures.exceptions:
+            log_unforeseen(services, error, request_id)
+        raise  # as above
+    services.log.info("pca-sync-schedule", counts=counts, request_id=request_id)
     return counts

@@ -74,7 +74,7 @@ def _operation(routes: Routes, route: Route, schema_of: dict[str, Any]) -> dict[
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 64}}
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "maxLength": 128}}
         for name in route.parameters
     ]
 

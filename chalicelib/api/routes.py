@@ -61,6 +61,7 @@ class Route:
         answer: type of the answer's body; ``None`` for no body or a file.
         files: content types when the answer is a file.
         statuses: HTTP statuses of refusals that this route can give beside the common ones.
+        when_large: what to do about a body that is too large; empty for the usual advice.
     """
 
     method: str
@@ -74,6 +75,7 @@ class Route:
     action: str
     files: tuple[str, ...]
     statuses: tuple[int, ...]
+    when_large: str
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -106,11 +108,14 @@ class Routes:
         action: str = "",
         files: tuple[str, ...] = (),
         statuses: tuple[int, ...] = (),
+        when_large: str = "",
     ) -> Callable[[Callable[[Call[Any, Any]], Any]], Callable[[Call[Any, Any]], Any]]:
         """Declare a route; see `Route` for the arguments."""
 
         def decorate(view: Callable[[Call[Any, Any]], Any]) -> Callable[[Call[Any, Any]], Any]:
-            self.routes.append(Route(method, path, view, roles, status, query, body, answer, action, files, statuses))
+            self.routes.append(
+                Route(method, path, view, roles, status, query, body, answer, action, files, statuses, when_large)
+            )
             return view
 
         return decorate

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from chalicelib.domain.errors import CerthavenError, Conflict, NotFound, TooLarge, TooManyRequests
-from chalicelib.domain.model import Caller, Role, certificate_id
+from chalicelib.domain.model import Caller, Page, Role, certificate_id
 from chalicelib.domain.pca import AuthorityRef, AuthorityStatus, IssuedCertificate, Unavailable
 from chalicelib.domain.sync import (
     CHUNK,
@@ -103,6 +103,10 @@ class PcaBatchSync:
         self._store.start(job, chunks, self._audit.event(caller, "pca.sync", job.id, ca=job.ca, named=str(job.total)))
         self._queue.send([_chunk_task(job, c.number) for c in chunks] if job.selected else [_step_task(job, 0)])
         return job
+
+    def jobs(self, caller: Caller, *, limit: int, cursor: str | None) -> Page[SyncJob]:
+        """Jobs of the caller's account, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        return self._store.page(caller.account_id, limit=limit, cursor=cursor)
 
     def job(self, caller: Caller, job_id: str, *, first: int = 0, limit: int = 10) -> tuple[SyncJob, Sequence[Chunk]]:
         """A job and some of its chunks, from number `first` on. Raises: NotFound."""

@@ -137,6 +137,9 @@ class Client:
     def post(self, path: str, body=None, **options) -> Answer:
         return self.request("POST", path, body=body, **options)
 
+    def put(self, path: str, body=None, **options) -> Answer:
+        return self.request("PUT", path, body=body, **options)
+
     def patch(self, path: str, body=None, **options) -> Answer:
         return self.request("PATCH", path, body=body, **options)
 
