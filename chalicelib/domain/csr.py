@@ -84,7 +84,7 @@ class CheckedSpec:
     names: tuple[x509.GeneralName, ...]
 
 
-class _WrongError(Exception):
+class WrongFieldError(Exception):
     """What is wrong with one field, and what to do."""
 
     def __init__(self, message: str, hint: str) -> None:
@@ -141,7 +141,7 @@ def _subject(spec: CsrSpec, findings: list[Finding]) -> tuple[list[x509.NameAttr
             if text or param == "common_name":
                 _check_attribute(param, text, limit)
                 attributes.append(x509.NameAttribute(oid, text))
-        except _WrongError as wrong:
+        except WrongFieldError as wrong:
             findings.append(_incorrect(wrong.message, wrong.hint, param))
     return attributes, common_name
 
@@ -149,20 +149,22 @@ def _subject(spec: CsrSpec, findings: list[Finding]) -> tuple[list[x509.NameAttr
 def _check_attribute(param: str, text: str, limit: int) -> None:
     what = param.replace("_", " ")
     if not text:
-        raise _WrongError(f"The {what} is empty.", "Name the host or the organisation that the certificate is for.")
+        raise WrongFieldError(f"The {what} is empty.", "Name the host or the organisation that the certificate is for.")
     if not text.isprintable():
-        raise _WrongError(
+        raise WrongFieldError(
             f"The {what} {_quoted(text)} holds line breaks or other characters that are not printed.",
             "Type it anew, on one line.",
         )
     if param == "country" and not re.fullmatch(r"[A-Z]{2}", text):
-        raise _WrongError(f"The country {_quoted(text)} is no code of two letters.", "Write for example CN, DE or US.")
+        raise WrongFieldError(
+            f"The country {_quoted(text)} is no code of two letters.", "Write for example CN, DE or US."
+        )
     # The library holds the common name to the limit in octets.
     length = len(text.encode()) if param == "common_name" else len(text)
     if length > limit:
         hint = "Put a long host name into `sans`, and a short name here." if param == "common_name" else "Shorten it."
         unit = "octets in UTF-8" if length != len(text) else "characters"
-        raise _WrongError(f"The {what} has {length} {unit}; at most {limit} are allowed.", hint)
+        raise WrongFieldError(f"The {what} has {length} {unit}; at most {limit} are allowed.", hint)
 
 
 def _names(spec: CsrSpec, common_name: str, findings: list[Finding]) -> tuple[x509.GeneralName, ...]:
@@ -177,7 +179,7 @@ def _names(spec: CsrSpec, common_name: str, findings: list[Finding]) -> tuple[x5
     for number, text in enumerate(spec.sans):
         try:
             names.append(general_name(text))
-        except _WrongError as wrong:
+        except WrongFieldError as wrong:
             findings.append(_incorrect(f"Alternative name {number + 1}: {wrong.message}", wrong.hint, "sans"))
     return tuple(dict.fromkeys(names))
 
@@ -186,7 +188,7 @@ def _ascii_host(text: str) -> str:
     """The common name as a host name of several labels or an IP address; empty when it is neither."""
     try:
         name = _host_or_address(text.strip()) if len(text) <= MAX_HOST else None
-    except _WrongError:
+    except WrongFieldError:
         return ""
     if isinstance(name, x509.IPAddress):
         return str(name.value)
@@ -194,18 +196,20 @@ def _ascii_host(text: str) -> str:
 
 
 def general_name(text: str) -> x509.GeneralName:
-    """An alternative name out of what somebody wrote."""
+    """An alternative name out of what somebody wrote. Raises: WrongFieldError."""
     prefixed = _PREFIX.fullmatch(text[: MAX_NAME + 20])
     kind, rest = (prefixed[1].lower(), prefixed[2]) if prefixed else ("", text)
     rest = rest.strip()
     if not rest:
-        raise _WrongError("it is empty.", "Leave it out.")
+        raise WrongFieldError("it is empty.", "Leave it out.")
     if len(rest) > MAX_NAME or not rest.isprintable() or " " in rest:
         what = f"has {len(text)} characters" if len(rest) > MAX_NAME else "holds spaces or line breaks"
-        raise _WrongError(f"{_quoted(rest)} {what}.", "Write one name per entry, without spaces.")
+        raise WrongFieldError(f"{_quoted(rest)} {what}.", "Write one name per entry, without spaces.")
     if kind == "uri" or (not kind and ("://" in rest or rest.lower().startswith("urn:"))):
         if not _URI.fullmatch(rest):
-            raise _WrongError(f"{_quoted(rest)} is no URI in ASCII.", "Write for example spiffe://example.org/service.")
+            raise WrongFieldError(
+                f"{_quoted(rest)} is no URI in ASCII.", "Write for example spiffe://example.org/service."
+            )
         return x509.UniformResourceIdentifier(rest)
     if kind == "email" or (not kind and "@" in rest):
         return _mail(rest)
@@ -216,7 +220,7 @@ def _mail(text: str) -> x509.RFC822Name:
     local, _, domain = text.rpartition("@")
     host = naming.to_ascii_domain(domain) if len(domain) <= MAX_HOST else ""
     if not _MAIL_LOCAL.fullmatch(local) or len(local) > 64 or not _is_host(host):
-        raise _WrongError(f"{_quoted(text)} is no mail address.", "Write for example info@example.com.")
+        raise WrongFieldError(f"{_quoted(text)} is no mail address.", "Write for example info@example.com.")
     return x509.RFC822Name(f"{local}@{host}")
 
 
@@ -229,7 +233,7 @@ def _host_or_address(text: str) -> x509.DNSName | x509.IPAddress:
         pass
     host = naming.to_ascii_domain(text) if len(text) <= MAX_HOST else ""
     if not _is_host(host.removeprefix("*.")) or len(host) > MAX_HOST or (host[:2] == "*." and "." not in host[2:]):
-        raise _WrongError(
+        raise WrongFieldError(
             f"{_quoted(text)} is no host name, wildcard or IP address.",
             "A host name has labels of letters, digits and hyphens, 63 characters each and 253 together; a wildcard "
             "is *. before a domain, as in *.example.com.",

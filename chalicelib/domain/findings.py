@@ -75,6 +75,9 @@ CODES: dict[str, str] = {
     "EncryptionKeyReused": "The two SM2 certificates have the same key.",
     "CsrFieldIncorrect": "A field of the signing request cannot stand in a certificate.",
     "CsrSignatureIncorrect": "The signing request is not signed by the key that it names.",
+    "AuthorityFieldIncorrect": "A field of the CA to be made cannot stand in its certificate.",
+    "AuthorityLimit": "The parent does not allow a CA like this below it.",
+    "CertificateNotIssuable": "The CA cannot issue a certificate that says this.",
     "KeyUsageUnsuitable": "The key usage does not allow what the certificate is for.",
 }
 

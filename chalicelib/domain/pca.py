@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -127,6 +127,29 @@ class Authority:
     def id(self) -> str:
         """The id that users see."""
         return str(self.ref)
+
+
+def seen_at(authority: Authority, now: datetime, region: str) -> Authority:
+    """A built-in authority as it is shown: in the service's region, with the status that it has at `now`.
+
+    Its store knows no region and no time: what has expired is active there.
+    """
+    status = AuthorityStatus.ACTIVE
+    if authority.revoked_at is not None:
+        status = AuthorityStatus.REVOKED
+    elif now > authority.not_after:
+        status = AuthorityStatus.EXPIRED
+    return replace(authority, region=region, status=status)
+
+
+def authority_object_id(name: str) -> str:
+    """Where the sealed key of a built-in authority lies, and what it is sealed under."""
+    return f"ca#{name}"
+
+
+def issued_object_id(certificate_id: str) -> str:
+    """Where the material of a certificate of the built-in CA lies, and what its key is sealed under."""
+    return f"pca#{certificate_id.rpartition('.')[2]}"
 
 
 @dataclass(frozen=True, slots=True)

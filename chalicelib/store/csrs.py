@@ -20,7 +20,7 @@ class DynamoCsrStore:
         writes.put(_row(csr), CsrRow.csr_id.does_not_exist(), "id")
         writes.put(audit_row(audit))
         if keys is not None:
-            writes.put(key_row(csr.account_id, csr.id, keys))
+            writes.put(key_row(csr.account_id, key_id(csr.id), keys))
 
         writes.commit()
 

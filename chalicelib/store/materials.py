@@ -12,9 +12,9 @@ def key_id(csr_id: str) -> str:
     return f"csr#{csr_id}"
 
 
-def key_row(account_id: str, csr_id: str, keys: SealedKeys) -> MaterialRow:
-    """The row of a CSR's sealed key."""
-    return _with_keys(MaterialRow(account_id, key_id(csr_id)), keys)
+def key_row(account_id: str, object_id: str, keys: SealedKeys) -> MaterialRow:
+    """The row of a sealed key alone: of a CSR, or of an authority."""
+    return _with_keys(MaterialRow(account_id, object_id), keys)
 
 
 def material_row(account_id: str, object_id: str, material: Material) -> MaterialRow:

@@ -446,7 +446,7 @@ def _page(
     newest_first: bool = False,
 ) -> Page[T]:
     """The next `limit` of `ordered` after the cursor, which is bound to its scope."""
-    mark = hashlib.sha256(scope.encode()).hexdigest()[:16]
+    mark = hashlib.sha256(scope.encode(errors="surrogatepass")).hexdigest()[:16]
     if cursor is not None and not cursor.startswith(f"{mark}."):
         raise InvalidRequest("InvalidCursor", "The cursor does not belong to this list.")
     after = "" if cursor is None else cursor.removeprefix(f"{mark}.")

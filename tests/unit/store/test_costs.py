@@ -8,16 +8,19 @@ from secrets import token_bytes
 
 import pytest
 
-from chalicelib.domain.model import CertificateFilter, SealedKeys, Source, Status, position_of
+from chalicelib.domain.model import CertificateFilter, Material, SealedKeys, Source, Status, position_of
+from chalicelib.domain.pca import AuthorityKind, Revoked
 from chalicelib.ports import Remembered
 from chalicelib.store.accounts import DynamoAccountStore
 from chalicelib.store.audit import DynamoAuditStore
+from chalicelib.store.authorities import DynamoAuthorityStore
 from chalicelib.store.certificates import MAX_EVALUATED, DynamoCertificateStore
 from chalicelib.store.csrs import DynamoCsrStore
 from chalicelib.store.idempotency import DynamoIdempotencyStore
-from chalicelib.store.tables import CertificateRow, TermRow
+from chalicelib.store.tables import CertificateRow, IssuedRow, TermRow
 from tests.support.authority import NOW
 from tests.support.capacity import fill, item_size, metered, moto_table
+from tests.support.pca import authority, issued
 from tests.support.records import account, csr, event, material, record, token, ulid
 from tests.support.tables import moto_aws
 
@@ -180,3 +183,45 @@ def test_a_search_for_nothing_ends_after_so_many_rows_and_says_where_to_go_on(ac
     assert page.items == ()
     assert page.cursor is not None
     assert meter.read <= MAX_EVALUATED / 4 + len(meter.operations)
+
+
+#: Octets of an authority's certificate, a leaf and their keys, and what that makes of the units.
+RSA_THROUGHOUT = (1_350, 1_450, (2_512, 1_732), {"add": 12, "issue": 18, "several": 3, "number": 2, "revoke": 8})
+CURVE_THROUGHOUT = (620, 830, (270, 270), {"add": 6, "issue": 10, "several": 2, "number": 1, "revoke": 6})
+
+
+@pytest.mark.parametrize(("above", "leaf", "keys", "wanted"), [RSA_THROUGHOUT, CURVE_THROUGHOUT], ids=["RSA", "curve"])
+def test_the_life_of_an_authority_costs_what_the_docstrings_say(above, leaf, keys, wanted):
+    store, owner = DynamoAuthorityStore(), ulid()
+    sealed, own = (replace(SEALED, boxes={"signing": b"s" * size}) for size in keys)
+    root = authority(account_id=owner, certificate="A" * above)
+    middle = authority(account_id=owner, certificate="A" * above, parent=root.id, kind=AuthorityKind.INTERMEDIATE)
+    one = issued(middle)
+    heavy = Material("A" * leaf, ("A" * above,) * 2, None, own, (), ("www.example.com", "example.com"))
+    entry, place = Revoked(2**158, NOW, "key_compromise"), (owner, middle.ref.name)
+    store.add(root, sealed, event(owner))
+    assert units(lambda: store.add(middle, sealed, event(owner))) == (0, wanted["add"])
+    assert units(lambda: store.get(*place)) == (1, 0)
+    assert units(lambda: store.keys(*place)) == (1, 0)
+    assert units(lambda: store.page(owner, limit=20, cursor=None)) == (1, 0)
+    assert units(lambda: store.issue(owner, one, heavy, event(owner))) == (0, wanted["issue"])
+    assert units(lambda: store.certificate(owner, one.id)) == (1, 0)
+    assert units(lambda: store.several(owner, [one.id])) == (wanted["several"], 0)
+    assert units(lambda: store.revoke_certificate(owner, one, entry, event(owner))) == (0, 6)
+    assert units(lambda: store.next_crl_number(*place)) == (0, wanted["number"])
+    assert units(lambda: store.revoke(middle, entry, event(owner))) == (0, wanted["revoke"])
+
+
+def test_lists_of_a_large_authority_cost_what_they_return():
+    store, owner = DynamoAuthorityStore(), ulid()
+    above = authority(account_id=owner)
+    one = issued(above)
+    store.issue(owner, one, Material(PEM, (), None, None, (), ()), event(owner))
+    store.revoke_certificate(owner, one, Revoked(1, NOW, "key_compromise"), event(owner))
+    rows = {row.item: row.serialize() for row in IssuedRow.query(f"{owner}#{above.id}")}
+    table = moto_table(IssuedRow.Meta.table_name)
+    fill(table, rows[one.id.rpartition(".")[2]], ({"item": f"{number:026}"} for number in range(MIDDLE)))
+    numbers = (f"{2**150 + number:x}" for number in range(100))
+    fill(table, rows["revoked#1"], ({"item": f"revoked#{n}", "serial_number": n} for n in numbers))
+    assert units(lambda: store.certificates(owner, above.id, limit=20, cursor=None)) == (3, 0)
+    assert units(lambda: store.revoked(owner, above.id)) == (6, 0)
