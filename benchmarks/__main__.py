@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import imports, uploads, validation
+from benchmarks import imports, synchronisation, uploads, validation
 
 
 def main() -> None:
@@ -19,6 +19,10 @@ def main() -> None:
     print("Uploads through the running service over HTTP, with 1 and with 8 clients at once")
     for name, alone, together in uploads.on_the_running_service():
         print(f"  {name:<12} {alone:8.1f} per second   {together:8.1f} per second")
+    print(f"Synchronising {synchronisation.COUNT:,} certificates of the built-in CA (aim: at most 5 write units each)")
+    for name, figures in synchronisation.measure():
+        units = f"{figures.write:5.2f} write units   {figures.read:5.2f} read units   " if figures.read else ""
+        print(f"  {name:<12} {figures.rate:8.1f} per second   {units}{figures.uploaded:,} uploaded")
 
 
 if __name__ == "__main__":

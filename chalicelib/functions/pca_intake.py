@@ -142,8 +142,8 @@ class PcaIntake:
 
 
 def origin_of(ca: str, one: str) -> str:
-    """How the inventory remembers where a certificate came from."""
-    return f"pca:{ca}:{one}"
+    """How the inventory remembers where a certificate came from; the built-in CA's ids begin with the CA's."""
+    return f"pca:{one}" if one.startswith(f"{ca}.") else f"pca:{ca}:{one}"
 
 
 def job_mark(job_id: str) -> str:

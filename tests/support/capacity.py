@@ -14,13 +14,13 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import Table, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 
-from chalicelib.store.tables import connection
+from chalicelib.store.tables import TABLES, connection
 from tests.support.tables import REGION
 
 Attributes = Mapping[str, Mapping[str, Any]]
@@ -80,10 +80,65 @@ class Meter:
         return [r.operation for r in self.requests]
 
 
+class Sizes(Protocol):
+    """Knows what lies in the tables, for what a write costs depends on what was there."""
+
+    def before(self, table: str, key: Attributes) -> int:
+        """Bytes of an item, 0 when there is none."""
+
+    def indexes(self, table: str) -> int:
+        """How many indexes a table has."""
+
+    def wrote(self, table: str, key: Attributes, size: int) -> None:
+        """An item has this size now."""
+
+
+class MotoSizes:
+    """Looks into moto's tables, behind the stores' back."""
+
+    def before(self, table: str, key: Attributes) -> int:
+        held = moto_table(table)
+        names = (held.hash_key_attr, held.range_key_attr)
+        item = held.get_item(*(DynamoType(key[name]) for name in names if name))
+        return item_size(item.to_json()["Attributes"]) if item else 0
+
+    def indexes(self, table: str) -> int:
+        held = moto_table(table)
+        return len(held.indexes) + len(held.global_indexes)
+
+    def wrote(self, table: str, key: Attributes, size: int) -> None:
+        """Moto knows by itself."""
+
+
+class WrittenSizes:
+    """For an emulator in another process: remembers what was written here; what lay there before counts as nothing."""
+
+    def __init__(self) -> None:
+        self._models = {model.Meta.table_name: model for model in TABLES}
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    def before(self, table: str, key: Attributes) -> int:
+        with self._lock:
+            return self._sizes.get(self._place(table, key), 0)
+
+    def indexes(self, table: str) -> int:
+        schema = self._models[table]._get_schema()
+        return len(schema["local_secondary_indexes"]) + len(schema["global_secondary_indexes"])
+
+    def wrote(self, table: str, key: Attributes, size: int) -> None:
+        with self._lock:
+            self._sizes[self._place(table, key)] = size
+
+    def _place(self, table: str, key: Attributes) -> tuple[str, str]:
+        model = self._models[table]
+        return table, repr([key[name] for name in (model._hash_keyname, model._range_keyname) if name])
+
+
 @contextmanager
-def metered() -> Iterator[Meter]:
+def metered(sizes: Sizes | None = None) -> Iterator[Meter]:
     """Count every request that the stores make inside the block; they must be bound to their tables."""
-    counter = _Counter()
+    counter = _Counter(sizes or MotoSizes())
     events = connection().client.meta.events
     handlers = (counter.note, counter.count)
     for event, handler in zip(_EVENTS, handlers, strict=True):
@@ -113,12 +168,13 @@ def fill(table: Table, shape: Attributes, texts: Iterable[Mapping[str, str]]) ->
 class _Counter:
     """Hears requests and answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sizes) -> None:
         self.meter = Meter()
+        self._sizes = sizes
         self._lock = threading.Lock()
 
     def note(self, params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
-        context["written"] = sum(weight * _write_cost(kind, write) for weight, kind, write in _writes(model, params))
+        context["written"] = sum(w * _write_cost(kind, write, self._sizes) for w, kind, write in _writes(model, params))
         context["asked"] = params
 
     def count(self, model: Any, parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
@@ -165,18 +221,18 @@ def _writes(model: Any, params: dict[str, Any]) -> Iterator[tuple[int, str, dict
             yield 1, kind.removesuffix("Request"), {**write, "TableName": table}
 
 
-def _write_cost(kind: str, write: dict[str, Any]) -> int:
+def _write_cost(kind: str, write: dict[str, Any], sizes: Sizes) -> int:
     """Units of one write: the larger of the item before and after, again for each index (all project everything)."""
-    table = moto_table(write["TableName"])
+    table = write["TableName"]
     key = write["Item"] if kind == "Put" else write["Key"]
-    held = table.get_item(*(DynamoType(key[name]) for name in (table.hash_key_attr, table.range_key_attr) if name))
-    before = item_size(held.to_json()["Attributes"]) if held else 0
+    before = sizes.before(table, key)
     after = {
         "Put": lambda: item_size(write["Item"]),
         "Delete": lambda: 0,
         "Update": lambda: before + item_size(write["ExpressionAttributeValues"]),  # an upper bound
     }[kind]()
-    indexes = len(table.indexes) + len(table.global_indexes) if before or after else 0
+    sizes.wrote(table, key, after)
+    indexes = sizes.indexes(table) if before or after else 0
     return _write_units(max(before, after)) * (1 + indexes)
 
 
