@@ -28,6 +28,12 @@ def _say(call: Call) -> None:
     _print(f"{datetime.now(UTC):%H:%M:%S} {call.version} {call.action} {call.status} {call.code}".rstrip())
 
 
+def _follow(stopped: threading.Event) -> None:
+    """Stop with whoever holds the other end of the standard input, even one that was killed."""
+    sys.stdin.buffer.read()
+    stopped.set()
+
+
 def main() -> None:
     """Serve until told to stop; one line says when it is ready, and one every request."""
     environment = os.environ.get
@@ -39,8 +45,11 @@ def main() -> None:
     )
     parser.add_argument("--state", type=Path, help="file that the state is kept in; in memory without it")
     parser.add_argument("--empty", action="store_true", help="begin without the example's CAs and certificates")
+    parser.add_argument("--with-parent", action="store_true", help="end when the standard input does")
     given = parser.parse_args()
     stopped = threading.Event()
+    if given.with_parent:
+        threading.Thread(target=_follow, args=(stopped,), daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     state = State(given.state)

@@ -30,8 +30,12 @@ def authority(given: Parameters, parent: dict | None, now: datetime) -> dict:
     if not 1 <= years <= 30:
         raise Refusal("InvalidParameter" if given.text("Years") else "MissingParameter", "Years is 5 to 10.")
     key = certificates.new_key(given.text("Algorithm", "RSA_2048"))
-    limits = Limits(path_length=given.number("PathLenConstraint", 0) if parent else None)
+    length = given.number("PathLenConstraint")
+    if not 0 <= length <= 10:
+        raise Refusal("InvalidParameter", f"PathLenConstraint is {length}; 0 to 10 are possible.")
+    limits = Limits(path_length=length if parent else None)
     issuer = certificates.issuer(parent) if parent else None
+    _require_same_world(key.kind, issuer)
     der = issuing.make_authority(subject, limits, key, issuer, now=now, days=years * 365)
     fields = {
         **certificates.describe(ParsedCertificate(der)),
@@ -41,6 +45,11 @@ def authority(given: Parameters, parent: dict | None, now: datetime) -> dict:
         **({"ParentIdentifier": parent["fields"]["Identifier"]} if parent else {}),
     }
     return {"fields": fields, "chain": chain(parent), "key": key.pem().decode()}
+
+
+def _require_same_world(kind: str, issuer: issuing.Issuer | None) -> None:
+    if issuer is not None and (kind == "SM2") != (issuer.key.kind == "SM2"):
+        raise Refusal("InvalidParameter", "A CA of SM2 issues for SM2, and no other does.")
 
 
 def chain(parent: dict | None) -> str:
@@ -54,11 +63,14 @@ def leaf(given: Parameters, parent: dict, now: datetime, usage: str, csr: str = 
     key = None if request else certificates.new_key(given.text("Algorithm", "RSA_2048"))
     common_name = request.common_name if request else given.required("CommonName")
     begin, days = _validity(given, now)
+    issuer = certificates.issuer(parent)
+    public = request.public_key if request else key.public
+    _require_same_world(public.kind, issuer)
     der = issuing.make_certificate(
         _subject(given, parent, common_name),
         _names(given, usage, common_name, request),
-        request.public_key if request else key.public,
-        certificates.issuer(parent),
+        public,
+        issuer,
         now=begin + issuing.BACKDATED,
         days=days,
         usage=usage,
@@ -124,7 +136,10 @@ def _validity(given: Parameters, now: datetime) -> tuple[datetime, int]:
     """When it begins, and for how many days it is valid."""
     if given.text("BeforeTime") or given.text("AfterTime"):
         given.required("BeforeTime"), given.required("AfterTime")
-        begin, end = (datetime.fromtimestamp(given.number(n), UTC) for n in ("BeforeTime", "AfterTime"))
+        try:
+            begin, end = (datetime.fromtimestamp(given.number(n), UTC) for n in ("BeforeTime", "AfterTime"))
+        except (OverflowError, ValueError, OSError):
+            raise Refusal("InvalidParameter", "BeforeTime and AfterTime are seconds since 1970.") from None
         days = (end - begin) // timedelta(days=1)
     else:
         begin = now - issuing.BACKDATED
@@ -139,7 +154,7 @@ def _validity(given: Parameters, now: datetime) -> tuple[datetime, int]:
 def encrypted(key: str, code: str, form: str) -> str:
     """A private key under a passphrase, in PEM; `form` is ``pkcs8`` or ``traditional``, as before PKCS #8."""
     held = certificates.loaded(key)
-    if form == "pkcs8":
+    if form == "pkcs8" or held.kind == "SM2":
         return pem.encode("ENCRYPTED PRIVATE KEY", pbe.encrypt_pkcs8(held.pkcs8, code))
     written = serialization.PrivateFormat.TraditionalOpenSSL
     protection = serialization.BestAvailableEncryption(code.encode())

@@ -66,7 +66,10 @@ class Parameters:
             return [numbered[number] for number in sorted(numbered)]
         text = self.text(name)
         if text.startswith("["):
-            return [str(one) for one in json.loads(text)]
+            try:
+                return [str(one) for one in json.loads(text)]
+            except ValueError:
+                raise Refusal("InvalidParameter", f"{name} is no JSON array.") from None
         return [part.strip() for part in text.split(",") if part.strip()]
 
     def tags(self) -> list[dict[str, str]]:

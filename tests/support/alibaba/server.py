@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -85,7 +87,8 @@ class Double:
         self.state = state or State()
         self.pca = Pca(self.state, clock)
         self.cas = Cas(self.state, clock)
-        self.calls: list[Call] = []
+        #: The latest of what was asked.
+        self.calls: deque[Call] = deque(maxlen=10_000)
         self._products = {product.version: product for product in (self.pca, self.cas)}
         self._port = port
         self._heard = heard
@@ -236,6 +239,11 @@ class _Server(ThreadingHTTPServer):
     def shutdown_request(self, request: socket.socket) -> None:
         self._open.discard(request)
         super().shutdown_request(request)
+
+    def handle_error(self, request: socket.socket, client_address: object) -> None:
+        """A client that went away is no error of the emulation's."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def close_connections(self) -> None:
         """Wake the threads that wait for a next request of their client."""
