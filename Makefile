@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 EMULATOR := .local/emulator
-export PORT CERTHAVEN_STATE STAGE
+export PORT CERTHAVEN_STATE STAGE ALIBABA ALIBABA_PORT
 
 .PHONY: help run test check bench package deploy operator-token reset clean unit e2e format
 .DEFAULT_GOAL := help
@@ -12,7 +12,7 @@ export PORT CERTHAVEN_STATE STAGE
 help: ## Say what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-run: $(VENV)/.installed $(EMULATOR)/.installed ## Run the whole service on this machine (PORT=8799)
+run: $(VENV)/.installed $(EMULATOR)/.installed ## Run the whole service on this machine (PORT=8799, ALIBABA=double)
 	@exec $(BIN)/python -m infra.local
 
 test: unit e2e ## Run every test

@@ -1,6 +1,7 @@
 """`make run`: the whole service on this machine, on a local AWS emulator, with its data kept.
 
-Environment: `PORT` (8799), `CERTHAVEN_STATE` (the folder for data, log and `env`; `.local`), `EMULATOR_PYTHON`.
+Environment: `PORT` (8799), `CERTHAVEN_STATE` (the folder for data, log and `env`; `.local`), `EMULATOR_PYTHON`;
+`ALIBABA` and `ALIBABA_PORT` as `infra/double.py` has them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from infra import double
 from infra.package import ROOT, Package, build
 from infra.say import give_up, step
 
@@ -180,8 +182,8 @@ def await_emulator(local: Local, child: subprocess.Popen[bytes]) -> None:
     give_up(f"The emulator did not answer within {PATIENCE:.0f} s.", f"Its log is {local.log}.")
 
 
-def deploy(local: Local, package: Package) -> dict[str, str]:
-    """Bring the stack to what the package says; gives the stack's outputs."""
+def deploy(local: Local, package: Package, more: dict[str, str]) -> dict[str, str]:
+    """Bring the stack to what the package says, with `more` parameters; gives the stack's outputs."""
     import boto3  # 300 ms, while the emulator starts
 
     from infra import stack  # as above
@@ -189,17 +191,18 @@ def deploy(local: Local, package: Package) -> dict[str, str]:
     cloudformation = boto3.client("cloudformation")
     clients = {"s3": boto3.client("s3"), "cloudformation": cloudformation}
     marker = local.folder / "deployed"
+    wanted = " ".join([package.digest, *(f"{name}={value}" for name, value in more.items())])
     stack.ensure_bucket(clients["s3"], BUCKET, REGION)
-    if marker.exists() and marker.read_text() == package.digest:
+    if marker.exists() and marker.read_text() == wanted:
         try:
             found = cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
             return {o["OutputKey"]: o["OutputValue"] for o in found["Outputs"]}
         except cloudformation.exceptions.ClientError:
             marker.unlink()
-    made = stack.deploy(clients, package, name=STACK, bucket=BUCKET, parameters=PARAMETERS, wait=1)
+    made = stack.deploy(clients, package, name=STACK, bucket=BUCKET, parameters=PARAMETERS | more, wait=1)
     _complete_api(made.outputs["RestAPIId"], package)
     save(local)
-    marker.write_text(package.digest)
+    marker.write_text(wanted)
     return made.outputs
 
 
@@ -298,6 +301,7 @@ def main() -> None:
     """Start everything, say where it is, and stay until stopped."""
     began = time.monotonic()
     local = settle()
+    alibaba = double.settle(local.folder, local.port)
     child: subprocess.Popen[bytes] | None = None
     # Said aloud, since a shell starts what it puts into the background with Ctrl-C ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -312,13 +316,15 @@ def main() -> None:
         with step("starting the local AWS emulator"):
             child = launch_emulator(local)
             await_emulator(local, child)
+        alibaba.start()
         with step("deploying the stack"):
-            outputs = deploy(local, package)
+            outputs = deploy(local, package, alibaba.parameters)
         with step("creating the first account and tokens"):
             values = prepare(local, outputs)
+            alibaba.give_credentials(STACK, values["CERTHAVEN_ACCOUNT"])
         with step("waking the functions"):
             warm(values["CERTHAVEN_URL"])
-        _say_where(local, values, time.monotonic() - began)
+        _say_where(local, values, time.monotonic() - began, alibaba.about)
         code = child.wait()
         give_up(f"The emulator ended by itself ({code}).", f"Its log is {local.log}.")
     except KeyboardInterrupt:
@@ -328,6 +334,7 @@ def main() -> None:
             _stop(child)
             local.pid_file.unlink(missing_ok=True)
             clear_leftovers(local)
+        alibaba.stop()
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
@@ -345,7 +352,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
             child.kill()
 
 
-def _say_where(local: Local, values: dict[str, str], seconds: float) -> None:
+def _say_where(local: Local, values: dict[str, str], seconds: float, more: str) -> None:
     env = local.folder / "env"
     shown = env.relative_to(Path.cwd()) if env.is_relative_to(Path.cwd()) else env
     print(
@@ -356,7 +363,7 @@ Certhaven is up after {seconds:.1f} s.
   admin token  {values["CERTHAVEN_TOKEN"]}
   drop folder  s3://{values["CERTHAVEN_DROP_BUCKET"]}/drop/{values["CERTHAVEN_ACCOUNT"]}/
   settings     . {shown}
-  log          {local.log}
+  log          {local.log}{more}
 
 Try, in another terminal:
   . {shown}
