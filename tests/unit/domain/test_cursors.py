@@ -31,5 +31,13 @@ def test_a_forged_position_that_no_list_has_never_reaches_the_tables(position):
         decode_cursor("list", encode_cursor("list", position))
 
 
+@pytest.mark.parametrize("length", [101, 4096])
+def test_a_list_with_longer_positions_takes_them_up_to_its_own_bound(length):
+    cursor = encode_cursor("list", "x" * length)
+    assert decode_cursor("list", cursor, longest=length) == "x" * length
+    with pytest.raises(InvalidRequest):
+        decode_cursor("list", cursor, longest=length - 1)
+
+
 def test_no_cursor_is_the_beginning():
     assert decode_cursor("list", None) is None
