@@ -121,53 +121,55 @@ def _by_the_service(stack: Stack, ca: Authority) -> Figures:
     return Figures(COUNT / seconds, 0, 0, job["uploaded"])
 
 
+@dataclass(frozen=True)
+class _Issuing:
+    """An authority that issues for a benchmark: one sealed key for all, since synchronising opens none."""
+
+    ca: Authority
+    signer: Issuer
+    chain: tuple[str, ...]
+    sealed: SealedKeys
+
+    def issue(self, certificate_id: str, host: str) -> tuple[IssuedCertificate, Material]:
+        """A certificate as the CA keeps it."""
+        key = keys.generate("ECC", 256)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        now = datetime.now(UTC)
+        der = make_certificate(
+            subject, [x509.DNSName(host)], key.public, self.signer, now=now, days=365, usage="server"
+        )
+        made = ParsedCertificate(der)
+        issued = IssuedCertificate(
+            id=f"{self.ca.id}.{certificate_id}",
+            authority_id=self.ca.id,
+            common_name=host,
+            sans=(host,),
+            serial_number=made.serial_number,
+            not_before=made.not_before,
+            not_after=made.not_after,
+            fingerprint=made.fingerprint,
+            algorithm=made.public_key.kind,
+            key_size=made.public_key.size,
+            usage="server",
+            has_private_key=True,
+        )
+        text = pem.encode("CERTIFICATE", der)
+        return issued, Material(text, self.chain, None, self.sealed, (), (host,))
+
+
 def _filled(services: AwsServices, caller: Caller) -> Authority:
     """A new intermediate with all its certificates, written as the CA writes them, but many to a request."""
-    root = services.private_ca.create(caller, AuthoritySpec(kind="root", common_name="Example Root", algorithm="ECC"))
+    ours = services.private_ca
+    root = ours.create(caller, AuthoritySpec(kind="root", common_name="Example Root", algorithm="ECC"))
     spec = AuthoritySpec(kind="intermediate", common_name="Example Issuing", parent=root.id, algorithm="ECC")
-    ca = services.private_ca.create(caller, spec)
-    signer = services.private_ca._signer(ca)  # noqa: SLF001 - issuing 10,000 one by one takes minutes
-    chain = (ca.certificate, root.certificate)
+    ca = ours.create(caller, spec)
     context = KeyContext(caller.account_id, "benchmark", "0" * 64)
-    # One key for all of them: synchronising opens none.
     sealed = services.vault.seal(context, {"signing": keys.generate("ECC", 256).pem()})
+    signer = ours._signer(ca)  # noqa: SLF001 - issuing 10,000 through it takes minutes
+    issuing = _Issuing(ca, signer, (ca.certificate, root.certificate), sealed)
     with IssuedRow.batch_write() as rows, MaterialRow.batch_write() as materials:
         for number in range(COUNT):
-            issued, material = _issued(services, ca, signer, chain, sealed, f"host-{number:05}.example.com")
+            issued, material = issuing.issue(new_id(services.clock), f"host-{number:05}.example.com")
             rows.save(_issued_row(caller.account_id, issued))
             materials.save(material_row(caller.account_id, issued_object_id(issued.id), material))
     return ca
-
-
-def _issued(
-    services: AwsServices, ca: Authority, signer: Issuer, chain: tuple[str, ...], sealed: SealedKeys, host: str
-) -> tuple[IssuedCertificate, Material]:
-    key = keys.generate("ECC", 256)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    der = make_certificate(
-        subject, [x509.DNSName(host)], key.public, signer, now=datetime.now(UTC), days=365, usage="server"
-    )
-    made = ParsedCertificate(der)
-    issued = IssuedCertificate(
-        id=f"{ca.id}.{new_id(services.clock)}",
-        authority_id=ca.id,
-        common_name=host,
-        sans=(host,),
-        serial_number=made.serial_number,
-        not_before=made.not_before,
-        not_after=made.not_after,
-        fingerprint=made.fingerprint,
-        algorithm="ECDSA",
-        key_size=256,
-        usage="server",
-        has_private_key=True,
-    )
-    material = Material(
-        certificate=pem.encode("CERTIFICATE", der),
-        chain=chain,
-        encryption_certificate=None,
-        keys=sealed,
-        findings=(),
-        domains=(host,),
-    )
-    return issued, material

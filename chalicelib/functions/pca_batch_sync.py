@@ -32,8 +32,10 @@ from chalicelib.functions.pca_intake import MAX_REASON, PcaIntake, revoked
 from chalicelib.functions.private_cas import PrivateCas
 from chalicelib.ports import CertificateStore, Clock, SyncStore, TaskQueue
 
-#: How many pages of a CA's list one message reads.
-PAGES_A_STEP: Final = 10
+#: How many certificates of a CA's list are asked for at once, and how many such pages one message reads. AWS tells
+#: them in one large report, which is read anew for each page.
+PAGE: Final = 10 * CHUNK
+PAGES_A_STEP: Final = 2
 #: A job that did not move for so long has lost a message: all that is open is sent again.
 STALLED: Final = timedelta(minutes=30)
 
@@ -162,15 +164,16 @@ class PcaBatchSync:
         """Read some pages of the CA's list into chunks; gives where it goes on."""
         source, ref = self._cas.source(job.source), AuthorityRef.parse(job.ca)
         cursor = job.cursor
-        for number in range(job.step * PAGES_A_STEP, (job.step + 1) * PAGES_A_STEP):
-            page = source.certificates(job.account_id, ref, limit=CHUNK, cursor=cursor)
+        for page_number in range(job.step * PAGES_A_STEP, (job.step + 1) * PAGES_A_STEP):
+            page = source.certificates(job.account_id, ref, limit=PAGE, cursor=cursor)
             wanted = tuple(
                 Wanted(c.id, certificate_id(c.not_after, c.fingerprint) if c.fingerprint else None, c.revoked_at)
                 for c in page.items
             )
-            if wanted:
-                self._store.add_chunk(job.account_id, job.id, Chunk(number, wanted))
-                self._queue.send([_chunk_task(job, number)])
+            chunks = in_chunks(wanted, first=page_number * (PAGE // CHUNK))
+            for chunk in chunks:
+                self._store.add_chunk(job.account_id, job.id, chunk)
+            self._queue.send([_chunk_task(job, chunk.number) for chunk in chunks])
             cursor = page.cursor
             if cursor is None:
                 break
