@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from chalicelib.functions.conversions import Conversions
     from chalicelib.functions.csrs import Csrs
     from chalicelib.functions.drop import Drop
+    from chalicelib.functions.private_ca import PrivateCa
     from chalicelib.functions.upload_validate import UploadValidate
     from chalicelib.ports import (
         AccountStore,
         AuditStore,
+        AuthorityStore,
         CertificateStore,
         Clock,
         CsrStore,
@@ -52,6 +54,7 @@ class Services:
     csr_store: CsrStore
     account_store: AccountStore
     audit_store: AuditStore
+    authority_store: AuthorityStore
     idempotency: IdempotencyStore
     vault: KeyVault
     drop_box: DropBox
@@ -90,6 +93,20 @@ class Services:
         from chalicelib.functions.csrs import Csrs
 
         return Csrs(self.csr_store, self.vault, self.audit, self.clock)
+
+    @cached_property
+    def private_ca(self) -> PrivateCa:
+        """The built-in CA."""
+        from chalicelib.functions.private_ca import PrivateCa
+
+        return PrivateCa(
+            self.authority_store,
+            self.csrs,
+            self.vault,
+            audit=self.audit,
+            clock=self.clock,
+            region=self.settings.region,
+        )
 
     @cached_property
     def conversions(self) -> Conversions:
@@ -156,6 +173,13 @@ class AwsServices(Services):
         from chalicelib.store.audit import DynamoAuditStore
 
         return DynamoAuditStore()
+
+    @cached_property
+    def authority_store(self) -> AuthorityStore:  # type: ignore[override]
+        """The tables of the built-in CA."""
+        from chalicelib.store.authorities import DynamoAuthorityStore
+
+        return DynamoAuthorityStore()
 
     @cached_property
     def idempotency(self) -> IdempotencyStore:  # type: ignore[override]
