@@ -83,7 +83,7 @@ def _service() -> Iterator[tuple[Stack, AwsServices]]:
 def measure() -> Iterator[tuple[str, Figures]]:
     """Each run's name and figures: one worker here, counted; its repeat; then the service's own workers."""
     with _service() as (stack, services):
-        services.sync_queue = InProcess()  # type: ignore[misc]
+        services.sync_queue = InProcess()
         caller = Caller(stack.values["CERTHAVEN_ACCOUNT"], Role.ADMIN, "benchmark", "", "benchmark")
         first, second = (_filled(services, caller) for _ in range(2))
         yield "one worker", _worked_off(services, caller, first)

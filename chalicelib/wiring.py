@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chalicelib.functions.drop import Drop
     from chalicelib.functions.pca_batch_sync import PcaBatchSync
     from chalicelib.functions.pca_intake import PcaIntake
+    from chalicelib.functions.private_ca import PrivateCa
     from chalicelib.functions.private_cas import PrivateCas
     from chalicelib.functions.upload_validate import UploadValidate
     from chalicelib.ports import (
@@ -105,6 +106,20 @@ class Services:
         from chalicelib.functions.csrs import Csrs
 
         return Csrs(self.csr_store, self.vault, self.audit, self.clock)
+
+    @cached_property
+    def private_ca(self) -> PrivateCa:
+        """The built-in CA."""
+        from chalicelib.functions.private_ca import PrivateCa
+
+        return PrivateCa(
+            self.authority_store,
+            self.csrs,
+            self.vault,
+            audit=self.audit,
+            clock=self.clock,
+            region=self.settings.region,
+        )
 
     @cached_property
     def conversions(self) -> Conversions:

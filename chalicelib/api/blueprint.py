@@ -38,7 +38,7 @@ STATUS: Final[tuple[tuple[type[errors.CerthavenError], int], ...]] = (
 #: Largest request body in bytes. A leaf with chain and key is a few kilobytes.
 MAX_BODY: Final = 1_048_576
 #: Answers of these types are bytes, which Lambda hands over in base64; all others are text.
-BINARY_TYPES: Final = ["application/x-pkcs12", "application/x-java-keystore"]
+BINARY_TYPES: Final = ["application/x-pkcs12", "application/x-java-keystore", "application/pkix-crl"]
 #: What AWS calls it when too much was asked at once.
 THROTTLING: Final = frozenset(
     {

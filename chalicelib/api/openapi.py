@@ -100,7 +100,7 @@ def _headers(route: Route) -> list[dict[str, Any]]:
     headers = []
     if route.action and route.method != "GET":
         headers.append(("Idempotency-Key", "Makes a repeat of this request safe for a day.", 255))
-    if route.files:
+    if "application/x-pkcs12" in route.files:
         headers.append(("X-Passphrase", "Protects a pfx or jks file.", 1024))
     return [
         {

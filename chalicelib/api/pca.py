@@ -32,10 +32,10 @@ def sources(call: Call[types.EmptyQuery, None]) -> types.Listing[sync_types.Sour
     "/v1/pca/cas",
     roles=VIEWERS,
     query=sync_types.PlaceQuery,
-    answer=types.Listing[pca_types.AuthorityView],
+    answer=types.Listing[pca_types.CaView],
     statuses=(404, 422),
 )
-def authorities(call: Call[sync_types.PlaceQuery, None]) -> types.Listing[pca_types.AuthorityView]:
+def authorities(call: Call[sync_types.PlaceQuery, None]) -> types.Listing[pca_types.CaView]:
     """List the CAs of a source in a region, each with its parent: a tree."""
     query = call.query
     page = call.services.private_cas.authorities(
@@ -49,10 +49,10 @@ def authorities(call: Call[sync_types.PlaceQuery, None]) -> types.Listing[pca_ty
     "/v1/pca/cas/{ca}/certificates",
     roles=VIEWERS,
     query=sync_types.PlaceQuery,
-    answer=types.Listing[sync_types.PcaCertificateView],
+    answer=types.Listing[pca_types.IssuedView],
     statuses=(404, 422),
 )
-def certificates(call: Call[sync_types.PlaceQuery, None]) -> types.Listing[sync_types.PcaCertificateView]:
+def certificates(call: Call[sync_types.PlaceQuery, None]) -> types.Listing[pca_types.IssuedView]:
     """List what a CA issued to servers and clients, with each certificate's status of synchronisation."""
     query, now = call.query, call.services.clock()
     page = call.services.private_cas.certificates(
@@ -63,7 +63,7 @@ def certificates(call: Call[sync_types.PlaceQuery, None]) -> types.Listing[sync_
         limit=query.limit,
         cursor=query.cursor,
     )
-    return types.Listing(items=[sync_views.listed_view(c, now) for c in page.items], next_cursor=page.cursor)
+    return types.Listing(items=[pca_views.listed_view(c, now) for c in page.items], next_cursor=page.cursor)
 
 
 @routes.add(

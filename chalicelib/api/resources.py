@@ -6,12 +6,19 @@ from collections.abc import Callable
 
 from chalice.app import Chalice
 
-from chalicelib.api import access, certificates, csrs, service
+from chalicelib.api import access, authorities, certificates, csrs, pca, service
 from chalicelib.api.blueprint import BINARY_TYPES, ApiBlueprint, accept_anything
 from chalicelib.api.routes import Routes
 from chalicelib.wiring import Services
 
-RESOURCES: tuple[Routes, ...] = (service.routes, certificates.routes, csrs.routes, access.routes)
+RESOURCES: tuple[Routes, ...] = (
+    service.routes,
+    certificates.routes,
+    csrs.routes,
+    authorities.routes,
+    pca.routes,
+    access.routes,
+)
 
 
 def serve(app: Chalice, services: Callable[[], Services], authorizer: object) -> None:

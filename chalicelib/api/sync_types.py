@@ -14,7 +14,6 @@ Region = Annotated[str, Meta(min_length=1, max_length=32)]
 AuthorityId = Annotated[str, Meta(min_length=1, max_length=128)]
 #: One certificate, by its id at its CA.
 IssuedId = Annotated[str, Meta(min_length=1, max_length=128)]
-SyncStatusName = Literal["not_uploaded", "syncing", "uploaded", "failed"]
 OutcomeName = Literal["uploaded", "skipped", "failed"]
 
 
@@ -40,25 +39,6 @@ class SourceView(Answer, kw_only=True):
     how_to: str
     regions: list[str]
     emulated: bool
-
-
-class PcaCertificateView(Answer, kw_only=True):
-    """A certificate as its CA lists it; `certificate_id` is its id in the inventory, once it is there."""
-
-    id: str
-    common_name: str
-    sans: list[str]
-    serial_number: str
-    fingerprint_sha256: str | None
-    not_before: datetime
-    not_after: datetime
-    status: Literal["issued", "to_be_renewed", "expired", "revoked"]
-    revoked_at: datetime | None
-    has_private_key: bool
-    sync_status: SyncStatusName
-    certificate_id: str | None
-    code: str | None
-    reason: str | None
 
 
 class SyncJobRequest(Request, kw_only=True):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from chalicelib.api import sync_types
-from chalicelib.domain.model import Status
-from chalicelib.domain.status import status_between
 from chalicelib.domain.sync import Chunk, Result, SyncJob, SyncSchedule
-from chalicelib.functions.private_cas import Listed, SourceState
+from chalicelib.functions.private_cas import SourceState
 
 
 def source_view(state: SourceState, *, emulated: bool) -> sync_types.SourceView:
@@ -22,29 +19,6 @@ def source_view(state: SourceState, *, emulated: bool) -> sync_types.SourceView:
         how_to=state.setup_needed,
         regions=list(state.source.regions()),
         emulated=emulated,
-    )
-
-
-def listed_view(listed: Listed, now: datetime) -> sync_types.PcaCertificateView:
-    """A certificate of a CA, with its status of synchronisation."""
-    one = listed.certificate
-    sync_status: Any = listed.status.value
-    status: Any = (Status.REVOKED if one.revoked_at else status_between(one.not_before, one.not_after, now)).value
-    return sync_types.PcaCertificateView(
-        id=one.id,
-        common_name=one.common_name,
-        sans=list(one.sans),
-        serial_number=one.serial_number,
-        fingerprint_sha256=one.fingerprint or None,
-        not_before=one.not_before,
-        not_after=one.not_after,
-        status=status,
-        revoked_at=one.revoked_at,
-        has_private_key=one.has_private_key,
-        sync_status=sync_status,
-        certificate_id=listed.certificate_id,
-        code=listed.code or None,
-        reason=listed.reason or None,
     )
 
 

@@ -7,6 +7,7 @@ Baseline Requirements, 7.1.2.7).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ USUAL_SIZES: Final = {"RSA": 3072}
 MAX_AUTHORITIES: Final = MAX_DEPTH - 1
 #: Most domains in each of the two lists of name constraints.
 MAX_DOMAINS: Final = 100
+_DOTTED: Final = re.compile(r"[\w-]+(\.[\w-]+)+\.?", re.ASCII)
 USAGES: Final[dict[str, Usage]] = {"server": "server", "client": "client"}
 
 
@@ -86,7 +88,8 @@ class LeafSpec:
     """What a certificate for a server or client is to say.
 
     Attributes:
-        common_name: its whole subject; that of the request, else the first host among the names, when absent.
+        common_name: its whole subject; that of the request, else the first host among the names, when absent. A
+            server has it among its names, if it is a host or an address.
         sans: as `CsrSpec.sans`; those of the request when ``None``.
         validity_days: how long it is valid.
         usage: ``server`` or ``client``.
@@ -189,9 +192,9 @@ def _parent_findings(spec: AuthoritySpec, kind: AuthorityKind | None, path: Sequ
 
 
 def _as_typed(subject: x509.Name, common_name: str) -> x509.Name:
-    """The subject with its common name in the case that it was typed in: an authority is no host."""
+    """The subject with its common name as it was typed, where that is no host but looks like one, as ``max.muster``."""
     *others, last = subject
-    if str(last.value).lower() != common_name.lower() or not common_name.isascii():
+    if naming.to_ascii_domain(common_name) != last.value or len(common_name.encode()) > csr.MAX_COMMON_NAME:
         return subject
     return x509.Name([*others, x509.NameAttribute(last.oid, common_name)])
 
@@ -294,21 +297,24 @@ def check_leaf(spec: LeafSpec, request: ParsedCsr | None, path: Sequence[Authori
     )
     found: list[Finding] = []
     checked = _checked(fields, "CertificateNotIssuable", found)
-    names = _readable((fields.common_name, *sans)) if checked is None else checked.names
+    subject = None if checked is None else checked.subject
+    names = _readable(sans)
     if spec.usage == "server":
-        names = _for_server(fields, names)
+        names = _for_server(fields, names if checked is None else checked.names)
         found += _server_findings(names, all_read=checked is not None)
-    found += _constraint_findings(names, path)
+    elif subject is not None:
+        subject = _as_typed(subject, fields.common_name.strip())
+    found += _constraint_findings(fields.common_name, names, path)
     findings += [_of_request(f, spec, request) for f in found]
     findings += _days_findings(spec.validity_days, path[0], now, ("CertificateNotIssuable",) * 2)
     findings += _key_findings(fields.algorithm, request, path)
-    if checked is not None and any(same_name(checked.subject, certificate_of(a).subject_name) for a in path):
+    if subject is not None and any(same_name(subject, certificate_of(a).subject_name) for a in path):
         message = "The name is that of a CA of its path, which nobody could tell apart."
         findings.append(_not_issuable(message, "Choose another common name.", "common_name"))
-    if findings or checked is None:
+    if findings or checked is None or subject is None:
         raise CertificateRefused(findings)
     usage = USAGES[spec.usage]
-    return CheckedLeaf(checked.subject, names, spec.validity_days, usage, checked.algorithm, checked.key_size)
+    return CheckedLeaf(subject, names, spec.validity_days, usage, checked.algorithm, checked.key_size)
 
 
 def _checked(fields: CsrSpec, code: str, findings: list[Finding]) -> csr.CheckedSpec | None:
@@ -353,13 +359,22 @@ def _server_findings(names: Sequence[x509.GeneralName], *, all_read: bool) -> It
         yield _not_issuable(message, "Add the host's name to `sans`.", "sans")
 
 
-def _constraint_findings(names: Sequence[x509.GeneralName], path: Sequence[Authority]) -> Iterator[Finding]:
-    """Host names that an authority of the path may not certify. Its constraints speak of no other kind of name."""
-    for host in dict.fromkeys(n.value for n in names if isinstance(n, x509.DNSName)):
+def _constraint_findings(
+    common_name: str, names: Sequence[x509.GeneralName], path: Sequence[Authority]
+) -> Iterator[Finding]:
+    """Host names that an authority of the path may not certify. Its constraints speak of no other kind of name.
+
+    Where there is none among the names, OpenSSL takes a common name with a dot for one, an address included.
+    """
+    hosts = dict.fromkeys(n.value for n in names if isinstance(n, x509.DNSName))
+    param = "sans"
+    if not hosts and _DOTTED.fullmatch(common_name.strip()):
+        hosts, param = {common_name.strip().lower(): None}, "common_name"
+    for host in hosts:
         for authority in path:
             if why := _outside(host, authority.limits):
                 message = f"The CA {_name(authority)} may not certify {_quoted(host)}: {why}."
-                yield _not_issuable(message, "Leave the name out, or have another CA issue it.", "sans")
+                yield _not_issuable(message, "Leave the name out, or have another CA issue it.", param)
                 break
 
 

@@ -111,6 +111,12 @@ class PrivateCas:
         )
         return Page(tuple(self._listed(caller.account_id, authority.id, page.items)), page.cursor)
 
+    def issued_id(self, caller: Caller, one: str) -> str:
+        """The id at the built-in CA of a certificate that is named by it, or by its id in the inventory."""
+        held = None if "." in one else self._certificates.several(caller.account_id, [one]).get(one)
+        origin = "" if held is None else held.origin or ""
+        return origin.removeprefix("pca:") if origin.startswith("pca:") else one
+
     def _listed(self, account_id: str, ca: str, items: Sequence[IssuedCertificate]) -> Iterator[Listed]:
         links = self._syncs.links(account_id, ca, [c.id for c in items])
         ids = {c.id: _inventory_id(c, links.get(c.id)) for c in items}

@@ -33,6 +33,7 @@ from tests.support.fakes import (
     MemoryIdempotencyStore,
     MemoryKeyVault,
 )
+from tests.support.pca_store import MemoryAuthorityStore
 
 ARN = "arn:aws:execute-api:eu-central-1:123456789012:abcdef/api/GET/v1/me"
 SETTER_UP = Caller("0" * 16, Role.OPERATOR, "setup", "", "setup")
@@ -66,6 +67,7 @@ class MemoryServices(KeptLog, Services):
         self.certificate_store = MemoryCertificateStore(self.audit_store)
         self.csr_store = MemoryCsrStore(self.audit_store)
         self.account_store = MemoryAccountStore(self.audit_store)
+        self.authority_store = MemoryAuthorityStore(self.audit_store)
         self.idempotency = MemoryIdempotencyStore()
         self.vault = MemoryKeyVault()
         self.drop_box = MemoryDropBox(self.clock)

@@ -10,6 +10,7 @@ from chalicelib.api.resources import RESOURCES
 from chalicelib.domain.model import Role
 from tests.support.service import MemoryServices, Tenant, fresh, issued_for, operator, uploaded
 
+CA = {"kind": "root", "common_name": "Root", "algorithm": "ECC"}
 CSR = {"algorithm": "ECC", "common_name": "a.example.com"}
 #: A sound request for every route with an id, so that only the id decides.
 SOUND = {
@@ -21,13 +22,22 @@ SOUND = {
     "GET /v1/csrs/{csr_id}": ("", None),
     "DELETE /v1/csrs/{csr_id}": ("", None),
     "DELETE /v1/tokens/{token_id}": ("", None),
+    "POST /v1/pca/cas/{ca}/certificates": ("", {"common_name": "stolen.example.com"}),
+    "POST /v1/pca/cas/{ca}/revocation": ("", {}),
+    "POST /v1/pca/certificates/{certificate_id}/revocation": ("", {}),
+    "GET /v1/pca/cas/{ca}/crl": ("?format=pem", None),
 }
 
 
 @pytest.fixture
 def ids(example) -> dict[str, str]:
     """One thing of each kind, all of the first tenant."""
+    root = example.admin.post("/v1/pca/cas", CA).json["id"]
+    ca = example.admin.post("/v1/pca/cas", CA | {"kind": "intermediate", "common_name": "Middle", "parent": root}).json
+    issued = example.manager.post(f"/v1/pca/cas/{ca['id']}/certificates", {"common_name": "b.example.com"}).json
     return {
+        "ca": ca["id"],
+        "issued_id": issued["id"],
         "certificate_id": uploaded(example.manager, "a.example.com", fields={"name": "theirs"})["id"],
         "csr_id": example.manager.post("/v1/csrs", CSR).json["id"],
         "token_id": example.admin.post("/v1/tokens", {"name": "ci", "role": "viewer"}).json["id"],
@@ -39,8 +49,15 @@ def everything(services: MemoryServices, account: Tenant) -> list:
     own = [v for (owner, _), v in services.certificate_store.certificates.items() if owner == account.account_id]
     own += [v for (owner, _), v in services.certificate_store.materials.items() if owner == account.account_id]
     own += [v for (owner, _), v in services.csr_store.csrs.items() if owner == account.account_id]
+    for held in (services.authority_store.authorities, services.authority_store.issued, services.authority_store.lists):
+        own += [v for (owner, _), v in held.items() if owner == account.account_id]
     tokens = [t for t in services.account_store.by_digest.values() if t.account_id == account.account_id]
     return own + sorted((t.id, t.revoked_at is None) for t in tokens)
+
+
+def ids_for(path: str, ids: dict[str, str]) -> dict[str, str]:
+    """The ids by the names that they have in a path: a certificate of a CA is not one of the inventory."""
+    return ids | {"certificate_id": ids["issued_id"]} if path.startswith("/v1/pca/") else ids
 
 
 def unknown_like(known: str) -> str:
@@ -64,13 +81,14 @@ def test_every_tenants_route_with_an_id_is_asked_here():
 @pytest.mark.parametrize("name", SOUND)
 def test_an_id_of_another_account_answers_as_an_unknown_one(services, ids, example, other, name):
     method, _, path = name.partition(" ")
+    ids = ids_for(path, ids)
     (kind,) = (k for k in ids if f"{{{k}}}" in path)
     query, body = SOUND[name]
     held, answers = everything(services, example), []
     for object_id in (ids[kind], unknown_like(ids[kind])):
         headers = {"X-Passphrase": "open-sesame"}
         answer = other.admin.request(method, path.format(**{kind: object_id}) + query, body=body, headers=headers)
-        assert (answer.status, answer.code) == (404, "NotFound")
+        assert (answer.status, answer.code) == (404, "AuthorityNotFound" if kind == "ca" else "NotFound")
         answers.append(same_but_for(answer, object_id))
     assert answers[0] == answers[1]
     assert everything(services, example) == held
@@ -83,7 +101,7 @@ def test_the_attempt_is_in_the_trail_of_who_made_it_and_not_of_whom_it_was_aimed
     method, _, path = name.partition(" ")
     query, body = SOUND[name]
     before = len(services.audit_store.events)
-    other.admin.request(method, path.format(**ids) + query, body=body)
+    other.admin.request(method, path.format(**ids_for(path, ids)) + query, body=body)
     accounts = {event.account_id for event in services.audit_store.events[before:]}
     reads = name in {"GET /v1/certificates/{certificate_id}", "GET /v1/csrs/{csr_id}"}
     assert accounts == (set() if reads else {other.account_id})
@@ -94,7 +112,8 @@ def test_who_owns_it_is_answered(ids, example, name):
     method, _, path = name.partition(" ")
     query, body = SOUND[name]
     headers = {"X-Passphrase": "open-sesame"}
-    assert example.admin.request(method, path.format(**ids) + query, body=body, headers=headers).status < 300
+    path = path.format(**ids_for(path, ids))
+    assert example.admin.request(method, path + query, body=body, headers=headers).status < 300
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chalicelib.domain import keys, pem
 from chalicelib.domain.csr import CsrSpec
@@ -18,6 +20,12 @@ from tests.support.records import ACCOUNT, MANAGER
 from tests.support.tools import folder
 
 __all__ = ["folder"]
+
+HOSTS = ["example.com", "*.example.com", "A.example.com", "b.a.example.com", "Bücher.example", "localhost", "192.0.2.7"]
+OTHERS = ["2001:db8::1", "info@a.example.com", "info@example.org", "URI:https://example.org/", "not a host"]
+DOMAINS = st.lists(st.sampled_from(["example.com", "a.example.com", "com", "muster", "bücher.example"]), max_size=2)
+COMMON_NAMES = st.sampled_from([None, "Max Muster", "max.muster", "Example.com.", *HOSTS])
+NAMES = st.lists(st.sampled_from(HOSTS + OTHERS), max_size=3)
 
 
 @pytest.fixture
@@ -58,6 +66,18 @@ class TestIssue:
             assert made.common_name == "a.example.com"
         else:
             assert alternatives(material.certificate) == held
+
+    @pytest.mark.parametrize("common_name", ["Max.Muster", "Jörg.Müller", "svc.example.com", "192.0.2.7"])
+    def test_what_a_client_is_called_is_no_host_unless_somebody_says_so(self, house, middle, common_name):
+        made, material = house.issue(middle, common_name=common_name, usage="client")
+        assert (made.common_name, made.sans, material.domains) == (
+            common_name,
+            (),
+            parsed(material.certificate).domains,
+        )
+        assert house.issue(middle, "svc.example.com", common_name=common_name, usage="client")[0].sans == (
+            "svc.example.com",
+        )
 
     def test_a_client_may_be_a_person(self, house, middle):
         made, material = house.issue(middle, "info@bücher.example", common_name="Max Muster", usage="client")
@@ -117,6 +137,34 @@ class TestIssue:
             assert refused(lambda s=spec: house.pca.issue(MANAGER, middle.id, s)) == [
                 ("CertificateNotIssuable", "sans")
             ]
+
+    @pytest.mark.parametrize("usage", ["server", "client"])
+    def test_a_common_name_that_openssl_takes_for_a_host_is_held_to_the_constraints(self, house, usage):
+        root = house.root(permitted=["example.com"])
+        for common_name in ("192.0.2.7", "max.muster"):
+            field = "sans" if (usage, common_name) == ("server", "max.muster") else "common_name"
+            assert refused(lambda c=common_name: house.issue(root, common_name=c, usage=usage)) == [
+                ("CertificateNotIssuable", field)
+            ]
+
+    def test_what_is_not_refused_is_sound_whatever_names_and_constraints_meet(self):
+        outcomes = set()
+
+        @settings(max_examples=100, deadline=None)
+        @given(DOMAINS, DOMAINS, st.sampled_from(["server", "client"]), COMMON_NAMES, NAMES)
+        def refused_or_sound(permitted, excluded, usage, common_name, sans):
+            house = PcaHouse()
+            root = house.root(permitted=permitted, excluded=excluded)
+            try:
+                made, _ = house.pca.issue(MANAGER, root.id, LeafSpec(common_name, sans, usage=usage))
+            except CertificateRefused:
+                outcomes.add("refused")
+            else:
+                outcomes.add("sound")
+                assert set(judged(house, made)) <= {"MissingSAN"}
+
+        refused_or_sound()
+        assert outcomes == {"refused", "sound"}
 
     @pytest.mark.parametrize(
         ("days", "codes"), [(365, []), (397, ["LeakageRisk"]), (730, ["ValidityTooLong", "LeakageRisk"])]
