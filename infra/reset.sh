@@ -8,5 +8,5 @@ if [ -f emulator.pid ] && kill -0 "$(cat emulator.pid)" 2>/dev/null; then
     echo "Certhaven is running from this folder. Stop it first, with Ctrl-C where it runs." >&2
     exit 1
 fi
-rm -rf state s3 tmp env deployed saved port emulator.log emulator.pid
+rm -rf state s3 tmp alibaba env deployed saved port emulator.log emulator.pid
 echo "The local data is deleted."
