@@ -43,6 +43,14 @@ class Cloud:
         """Drop a file."""
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content.encode())
 
+    def messages(self) -> list[dict]:
+        """What waits in the queue of synchronisation, as Lambda gets it; each is given once."""
+        sqs, url = boto3.client("sqs", region_name=REGION), self.services.settings.sync_queue_url
+        found = []
+        while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            found += [{"messageId": m["MessageId"], "body": m["Body"], "attributes": {}} for m in batch]
+        return found
+
     def objects(self) -> dict[str, bytes]:
         """What lies in the bucket now."""
         found = self.s3.list_objects_v2(Bucket=self.bucket).get("Contents", [])
@@ -64,5 +72,13 @@ def service_on_moto() -> Iterator[Cloud]:
         s3 = boto3.client("s3", region_name=REGION)
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        settings = Settings(stage="test", region=REGION, table_prefix=prefix, kms_key_id=key, drop_bucket=bucket)
+        queue = boto3.client("sqs", region_name=REGION).create_queue(QueueName=f"{prefix}sync")["QueueUrl"]
+        settings = Settings(
+            stage="test",
+            region=REGION,
+            table_prefix=prefix,
+            kms_key_id=key,
+            drop_bucket=bucket,
+            sync_queue_url=queue,
+        )
         yield Cloud(MotoServices(settings), sent)

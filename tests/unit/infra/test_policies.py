@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import boto3
 import pytest
 from chalice.app import AuthRequest
 
@@ -18,6 +20,7 @@ from infra.package import ROOT
 from tests.support.authority import Authority
 from tests.support.moto_service import service_on_moto
 from tests.support.service import ARN, Client, operator, tenant
+from tests.support.tables import REGION
 
 CHALICE = ROOT / ".chalice"
 KINDS = {"Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem", "ConditionCheck": "ConditionCheckItem"}
@@ -33,7 +36,7 @@ def allowed(function: str) -> set[tuple[str, str]]:
         for resource in statement["Resource"]:
             name = resource.get("Fn::GetAtt", [""])[0] if isinstance(resource, dict) else resource
             if isinstance(resource, dict) and "Fn::Sub" in resource:
-                name = re.sub(r"\$\{(\w+)(?:\.Arn)?\}", r"\1", resource["Fn::Sub"]).removeprefix("arn:aws:s3:::")
+                name = re.sub(r"\$\{([\w:]+)(?:\.Arn)?\}", r"\1", resource["Fn::Sub"]).removeprefix("arn:aws:s3:::")
             pairs |= {(action, name) for action in statement["Action"]}
     return pairs
 
@@ -49,8 +52,20 @@ def asked(request) -> set[tuple[str, str]]:
     target = target.decode() if isinstance(target, bytes) else target
     if target.startswith("DynamoDB"):
         return asked_of_dynamodb(target.partition(".")[2], json.loads(request.body))
+    action = target.partition(".")[2]
     if target.startswith("TrentService"):
-        return {(f"kms:{target.partition('.')[2]}", "PrivateKeysKey")}
+        return {(f"kms:{action}", "PrivateKeysKey")}
+    if target.startswith("AmazonSQS"):
+        return {(f"sqs:{action.removesuffix('Batch')}", "SyncQueue")}
+    if target.startswith("secretsmanager"):
+        name = json.loads(request.body)["SecretId"]
+        assert name.startswith("test/")
+        return {(f"secretsmanager:{action}", SECRETS)}
+    if urlsplit(request.url).netloc.startswith("sts."):
+        assert parse_qs(request.body)["RoleArn"][0].partition("role/")[2].startswith("certhaven-")
+        return {("sts:AssumeRole", ROLES)}
+    if target.startswith("ACMPrivateCA"):
+        return set()  # under the account's own role
     return asked_of_s3(request)
 
 
@@ -67,6 +82,10 @@ def asked_of_dynamodb(action: str, body: dict) -> set[tuple[str, str]]:
         return {(f"dynamodb:{action}", table(name)) for name in body["RequestItems"]}
     index = f"/index/{body['IndexName']}" if "IndexName" in body else ""
     return {(f"dynamodb:{action}", table(body["TableName"]) + index)}
+
+
+SECRETS = "arn:AWS::Partition:secretsmanager:AWS::Region:AWS::AccountId:secret:AWS::StackName/*"
+ROLES = "arn:AWS::Partition:iam::*:role/certhaven-*"
 
 
 def asked_of_s3(request) -> set[tuple[str, str]]:
@@ -153,6 +172,47 @@ def walk_through_the_api(owner) -> None:
     admin.get("/v1/audit-events")
 
 
+def name_a_role(owner) -> None:
+    """Configure AWS Private CA for the account."""
+    boto3.client("secretsmanager", region_name=REGION).create_secret(
+        Name=f"test/aws/{owner.account_id}",
+        SecretString=json.dumps({"role_arn": "arn:aws:iam::123456789012:role/certhaven-reader"}),
+    )
+
+
+def built_in_ca(admin) -> str:
+    """An intermediate with two certificates, one of them for a stored request."""
+    root = admin.post("/v1/pca/cas", {"kind": "root", "common_name": "Root", "algorithm": "ECC"}).json["id"]
+    body = {"kind": "intermediate", "parent": root, "common_name": "Middle", "algorithm": "ECC"}
+    ca = admin.post("/v1/pca/cas", body).json["id"]
+    for host in ("one.example.com", "two.example.com"):
+        assert admin.post(f"/v1/pca/cas/{ca}/certificates", {"common_name": host}).status == 201
+    return ca
+
+
+def walk_through_private_cas(owner) -> None:
+    admin = owner.admin
+    ca = built_in_ca(admin)
+    request = admin.post("/v1/csrs", {"algorithm": "ECC", "common_name": "f.example.com"}).json
+    admin.post(f"/v1/pca/cas/{ca}/certificates", {"csr_id": request["id"]})
+    for path in ("sources", "cas", f"cas/{ca}/certificates", "cas?source=aws&region=eu-central-1"):
+        assert admin.get(f"/v1/pca/{path}").status == 200, path
+    first = admin.get(f"/v1/pca/cas/{ca}/certificates").json["items"][0]["id"]
+    for body in ({"ca": ca}, {"ca": ca, "certificate_ids": [first]}):
+        job = admin.post("/v1/pca/sync-jobs", body)
+        assert job.status == 202
+        admin.get(f"/v1/pca/sync-jobs/{job.json['id']}")
+        admin.get(f"/v1/pca/cas/{ca}/certificates")
+    admin.get("/v1/pca/sync-jobs")
+    for hours in (24, 12):
+        assert admin.put(f"/v1/pca/cas/{ca}/schedule", {"every_hours": hours}).status == 200
+    admin.get(f"/v1/pca/cas/{ca}/schedule")
+    admin.delete(f"/v1/pca/cas/{ca}/schedule")
+    admin.get(f"/v1/pca/cas/{ca}/crl")
+    assert admin.post(f"/v1/pca/certificates/{first}/revocation", {}).status == 200
+    assert admin.post(f"/v1/pca/cas/{ca}/revocation", {}).status == 200
+
+
 def walk_through_accounts(platform) -> None:
     entity = {"id": "e", "kind": "enterprise"}
     made = platform.post("/v1/accounts", {"name": "B", "site": "china", "entity": entity}).json
@@ -173,7 +233,9 @@ def drop_everything(cloud, owner) -> None:
 
 def test_the_api_may_do_all_that_it_does_and_is_allowed_little_else(cloud, owner):
     platform = operator(owner.admin)
+    name_a_role(owner)
     wanted = needs(cloud, lambda: walk_through_the_api(owner)) | needs(cloud, lambda: walk_through_accounts(platform))
+    wanted |= needs(cloud, lambda: walk_through_private_cas(owner))
     granted = {pair for pair in allowed("api_handler") if not pair[0].startswith("logs:")}
     assert wanted <= granted
     assert granted - wanted == set()
@@ -212,3 +274,44 @@ def test_a_direct_upload_may_do_all_that_it_does(cloud, owner):
     without_key = {"account_id": owner.account_id, "certificate": leaf.pem}
     wanted |= needs(cloud, lambda: events.upload_validate(cloud.services, without_key, "request"))
     assert wanted <= allowed("upload-validate")
+
+
+def work_off(cloud) -> None:
+    """Carry out what waits in the queue, and what that sends in turn."""
+    while messages := cloud.messages():
+        assert events.pca_sync_worker(cloud.services, {"Records": messages}, "request") == {"batchItemFailures": []}
+
+
+def test_a_worker_of_the_synchronisation_may_do_all_that_it_does(cloud, owner):
+    ca = built_in_ca(owner.admin)
+    first = owner.admin.get(f"/v1/pca/cas/{ca}/certificates").json["items"][0]["id"]
+    wanted = set()
+    for body in ({"ca": ca, "certificate_ids": [first, "nothing"]}, {"ca": ca}, {"ca": ca}):
+        assert owner.admin.post("/v1/pca/sync-jobs", body).status == 202
+        wanted |= needs(cloud, lambda: work_off(cloud))
+    assert len(owner.admin.get("/v1/certificates?source=pca").json["items"]) == 2
+    own = {(a, n) for a, n in wanted if a != "sqs:ReceiveMessage"}
+    assert own <= allowed("pca-sync-worker")
+
+
+def test_the_schedule_of_synchronisations_may_do_all_that_it_does(cloud, owner):
+    ca = built_in_ca(owner.admin)
+    owner.admin.put(f"/v1/pca/cas/{ca}/schedule", {"every_hours": 1})
+    for body in ({"ca": ca}, {"ca": ca, "certificate_ids": ["nothing"]}):
+        owner.admin.post("/v1/pca/sync-jobs", body)
+    wanted = set()
+    for hours in (1, 25, 26):
+        cloud.services.clock.now += timedelta(hours=hours)
+        wanted |= needs(cloud, lambda: events.pca_sync_schedule(cloud.services, "request"))
+    assert wanted <= allowed("pca-sync-schedule")
+
+
+def test_a_direct_start_of_a_synchronisation_may_do_all_that_it_does(cloud, owner):
+    ca = built_in_ca(owner.admin)
+    event = {"account_id": owner.account_id, "ca": ca}
+    answers = []
+    wanted = needs(cloud, lambda: answers.append(events.pca_batch_sync(cloud.services, event, "request")))
+    named = event | {"certificate_ids": ["one"]}
+    wanted |= needs(cloud, lambda: answers.append(events.pca_batch_sync(cloud.services, named, "request")))
+    assert [set(answer) for answer in answers] == [{"job"}, {"job"}]
+    assert wanted <= allowed("pca-batch-sync")
