@@ -48,9 +48,9 @@ class Stack:
             text=True,
         )
 
-    def start(self) -> list[str]:
+    def start(self, **environment: str) -> list[str]:
         """Start, wait until it says where it is, and return what it printed."""
-        self.process = self.launch()
+        self.process = self.launch(**environment)
         lines = []
         end = time.monotonic() + START_WITHIN
         for line in self.process.stdout:
@@ -127,9 +127,9 @@ class Stack:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
-    """The service, started once for all tests."""
+    """The service beside an emulation of Alibaba Cloud, started once for all tests."""
     made = Stack(tmp_path_factory.mktemp("stack"), free_port())
-    made.start()
+    made.start(ALIBABA="double")
     yield made
     made.stop()
 

@@ -119,9 +119,11 @@ def world(role: str) -> World:
     csr = example.admin.post("/v1/csrs", {"algorithm": "ECC", "common_name": "held.example.com"}).json
     token = client.post("/v1/tokens", {"name": "ci", "role": role}).json
     ca, issued_id = authorities(example)
+    example.admin.put(f"/v1/pca/cas/{ca}/schedule", {})
     ids = {
         "ca": ca,
         "issued_id": issued_id,
+        "job_id": example.admin.post("/v1/pca/sync-jobs", {"ca": ca}).json["id"],
         "certificate_id": certificate["id"],
         "csr_id": csr["id"],
         "token_id": token["id"],
@@ -141,6 +143,8 @@ def world(role: str) -> World:
         "pca_revoke_ca": {"reason": "superseded"},
         "pca_revoke_certificate": {"reason": "superseded"},
         "pca_show_crl": {"format": "pem"},
+        "pca_synchronise": {"ca": ca},
+        "pca_set_schedule": {"every_hours": 12},
         "access_create_token": {"name": "ci", "role": role},
         "access_create_account": {"name": "New", "site": "china", "entity": {"id": "entity-2", "kind": "enterprise"}},
         "access_change_account": {"name": "New"},

@@ -33,6 +33,15 @@ ALLOWED = {
     "POST /v1/pca/cas/{ca}/revocation": "admin",
     "POST /v1/pca/certificates/{certificate_id}/revocation": "manager admin",
     "GET /v1/pca/cas/{ca}/crl": "viewer manager admin",
+    "GET /v1/pca/sources": "viewer manager admin",
+    "GET /v1/pca/cas": "viewer manager admin",
+    "GET /v1/pca/cas/{ca}/certificates": "viewer manager admin",
+    "POST /v1/pca/sync-jobs": "manager admin",
+    "GET /v1/pca/sync-jobs": "viewer manager admin",
+    "GET /v1/pca/sync-jobs/{job_id}": "viewer manager admin",
+    "PUT /v1/pca/cas/{ca}/schedule": "manager admin",
+    "GET /v1/pca/cas/{ca}/schedule": "viewer manager admin",
+    "DELETE /v1/pca/cas/{ca}/schedule": "manager admin",
     "GET /v1/tokens": "admin operator",
     "POST /v1/tokens": "admin operator",
     "DELETE /v1/tokens/{token_id}": "admin operator",
@@ -56,6 +65,9 @@ ACTIONS = {
     "POST /v1/pca/cas/{ca}/revocation": "ca.revoke",
     "POST /v1/pca/certificates/{certificate_id}/revocation": "ca.revoke-certificate",
     "GET /v1/pca/cas/{ca}/crl": "ca.crl",
+    "POST /v1/pca/sync-jobs": "pca.sync",
+    "PUT /v1/pca/cas/{ca}/schedule": "pca.schedule",
+    "DELETE /v1/pca/cas/{ca}/schedule": "pca.unschedule",
     "POST /v1/tokens": "token.create",
     "DELETE /v1/tokens/{token_id}": "token.revoke",
     "POST /v1/accounts": "account.create",
@@ -68,6 +80,7 @@ GUARDED = [name for name, roles in ALLOWED.items() if roles != "public"]
 UNKNOWN = {
     "certificate_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "ca": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "job_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "csr_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "token_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "account_id": "9999999999999999",
@@ -87,7 +100,7 @@ def stage():
 def ask(client: Client, name: str):
     """Ask a route, named as in the table, for a thing that is not there, with an empty body."""
     method, _, path = name.partition(" ")
-    body = {} if method in {"POST", "PATCH"} else None
+    body = {} if method in {"POST", "PATCH", "PUT"} else None
     return client.request(method, path.format(**UNKNOWN), body=body)
 
 
