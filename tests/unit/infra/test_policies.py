@@ -52,21 +52,29 @@ def asked(request) -> set[tuple[str, str]]:
     target = target.decode() if isinstance(target, bytes) else target
     if target.startswith("DynamoDB"):
         return asked_of_dynamodb(target.partition(".")[2], json.loads(request.body))
-    action = target.partition(".")[2]
-    if target.startswith("TrentService"):
-        return {(f"kms:{action}", "PrivateKeysKey")}
-    if target.startswith("AmazonSQS"):
-        return {(f"sqs:{action.removesuffix('Batch')}", "SyncQueue")}
-    if target.startswith("secretsmanager"):
-        name = json.loads(request.body)["SecretId"]
-        assert name.startswith("test/")
-        return {(f"secretsmanager:{action}", SECRETS)}
+    service, _, action = target.partition(".")
+    known = {"TrentService": asked_of_kms, "AmazonSQS": asked_of_sqs, "secretsmanager": asked_of_secrets}
+    if service in known:
+        return known[service](action, json.loads(request.body))
+    if service == "ACMPrivateCA":
+        return set()  # under the account's own role
     if urlsplit(request.url).netloc.startswith("sts."):
         assert parse_qs(request.body)["RoleArn"][0].partition("role/")[2].startswith("certhaven-")
         return {("sts:AssumeRole", ROLES)}
-    if target.startswith("ACMPrivateCA"):
-        return set()  # under the account's own role
     return asked_of_s3(request)
+
+
+def asked_of_kms(action: str, body: dict) -> set[tuple[str, str]]:
+    return {(f"kms:{action}", "PrivateKeysKey")}
+
+
+def asked_of_sqs(action: str, body: dict) -> set[tuple[str, str]]:
+    return {(f"sqs:{action.removesuffix('Batch')}", "SyncQueue")}
+
+
+def asked_of_secrets(action: str, body: dict) -> set[tuple[str, str]]:
+    assert body["SecretId"].startswith("test/")
+    return {(f"secretsmanager:{action}", SECRETS)}
 
 
 def asked_of_dynamodb(action: str, body: dict) -> set[tuple[str, str]]:
