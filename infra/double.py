@@ -164,9 +164,8 @@ class _Double(Alibaba):
             if process.poll() is not None:
                 last = self._log.read_text(errors="replace").strip().splitlines()[-1:] or ["it printed nothing"]
                 give_up(f"The emulation of Alibaba Cloud did not start: {last[0]}", f"Its log is {self._log}.")
-            with contextlib.suppress(OSError), urllib.request.urlopen(self.parameters["AlibabaEndpoint"]) as answer:  # noqa: S310 - http on this machine
-                if answer.headers[MARK]:
-                    return
+            if _answers(self.parameters["AlibabaEndpoint"]):
+                return
             time.sleep(0.05)
         give_up(f"The emulation of Alibaba Cloud did not answer within {PATIENCE:.0f} s.", f"Its log is {self._log}.")
 
@@ -197,6 +196,15 @@ class _Double(Alibaba):
             self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self._process.kill()
+
+
+def _answers(endpoint: str) -> bool:
+    """Whether the emulation, and nothing else, listens at an address of this machine."""
+    with contextlib.suppress(OSError):
+        answer = urllib.request.urlopen(endpoint, timeout=2)  # noqa: S310 - http, made here
+        with answer:
+            return MARK in answer.headers
+    return False
 
 
 def _secrets_manager() -> Any:  # noqa: ANN401 - a boto3 client

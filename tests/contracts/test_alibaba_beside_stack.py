@@ -93,8 +93,10 @@ def test_it_runs_alone_and_keeps_its_world(tmp_path):
     assert second.end(signal.SIGINT)[0] == 0
 
 
-def test_it_ends_with_whoever_started_it():
-    assert Running("--with-parent", "--empty").end()[0] == 0
+@pytest.mark.parametrize("number", [None, signal.SIGTERM])
+def test_it_ends_with_whoever_started_it_or_before(number):
+    code, _, err = Running("--with-parent", "--empty").end(number)
+    assert (code, err) == (0, "")
 
 
 def test_a_taken_port_is_one_clear_line():

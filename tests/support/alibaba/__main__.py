@@ -30,7 +30,9 @@ def _say(call: Call) -> None:
 
 def _follow(stopped: threading.Event) -> None:
     """Stop with whoever holds the other end of the standard input, even one that was killed."""
-    sys.stdin.buffer.read()
+    # Not by sys.stdin, whose lock the interpreter would wait for at its end.
+    while os.read(0, 4096):
+        pass
     stopped.set()
 
 

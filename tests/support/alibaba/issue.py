@@ -135,9 +135,10 @@ def _names(given: Parameters, usage: str, common_name: str, request: csrs.Parsed
 def _validity(given: Parameters, now: datetime) -> tuple[datetime, int]:
     """When it begins, and for how many days it is valid."""
     if given.text("BeforeTime") or given.text("AfterTime"):
-        given.required("BeforeTime"), given.required("AfterTime")
+        for name in ("BeforeTime", "AfterTime"):
+            given.required(name)
         try:
-            begin, end = (datetime.fromtimestamp(given.number(n), UTC) for n in ("BeforeTime", "AfterTime"))
+            begin, end = (datetime.fromtimestamp(given.number(name), UTC) for name in ("BeforeTime", "AfterTime"))
         except (OverflowError, ValueError, OSError):
             raise Refusal("InvalidParameter", "BeforeTime and AfterTime are seconds since 1970.") from None
         days = (end - begin) // timedelta(days=1)
