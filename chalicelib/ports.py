@@ -408,6 +408,13 @@ class AlibabaError(Exception):
         self.status = status
         self.request_id = request_id
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the same call may succeed later: throttled, not answered, or a fault of the product's."""
+        if self.status in {0, 429} or self.status >= 500:
+            return True
+        return "Throttling" in self.code or self.code in {"ServiceUnavailable", "FlowControlError"}
+
 
 class AuthorityStore(Protocol):
     """The built-in CA's authorities, what they issued and revoked. Writes are atomic with their audit event."""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 
 import pytest
 
 PATIENCE = 60.0
+#: What a schedule sends.
+TICK = {
+    **dict.fromkeys(("version", "id", "account", "region", "detail-type", "source"), ""),
+    "time": "2026-01-01T00:00:00Z",
+    "resources": [],
+    "detail": {},
+}
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +135,7 @@ def test_a_schedule_brings_what_is_new(api, issuing, stack):
     made = issue(api, ca, "scheduled.example.internal")
     functions = stack.aws("lambda").list_functions()["Functions"]
     (name,) = (f["FunctionName"] for f in functions if "PcaSyncSchedule" in f["FunctionName"])
-    answer = stack.aws("lambda").invoke(FunctionName=name, Payload=b"{}")
+    answer = stack.aws("lambda").invoke(FunctionName=name, Payload=json.dumps(TICK))
     assert "FunctionError" not in answer, answer["Payload"].read()
     end = time.monotonic() + PATIENCE
     while statuses(api, ca["id"])[made["id"]] != "uploaded":
