@@ -7,20 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from chalicelib.domain.model import AuditEvent, Material, Page, SealedKeys
-from chalicelib.domain.pca import Authority, AuthorityStatus, IssuedCertificate, Revoked, unknown_authority
+from chalicelib.domain.pca import (
+    Authority,
+    AuthorityStatus,
+    IssuedCertificate,
+    Revoked,
+    issued_object_id,
+    unknown_authority,
+)
 from tests.support.fakes import MemoryAuditStore, _not_found, _page
 
 
 class MemoryAuthorityStore:
     """Authorities, what they issued, and what they revoked, as dictionaries."""
 
-    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+    def __init__(self, audit: MemoryAuditStore | None = None, materials: dict | None = None) -> None:
         self.audit = audit or MemoryAuditStore()
         self.authorities: dict[tuple[str, str], Authority] = {}
         self.sealed: dict[tuple[str, str], SealedKeys] = {}
         self.issued: dict[tuple[str, str], tuple[IssuedCertificate, Material]] = {}
         self.lists: dict[tuple[str, str], dict[int, Revoked]] = {}
         self.numbers: dict[tuple[str, str], int] = {}
+        #: The inventory's, which points to what was issued here.
+        self.materials = {} if materials is None else materials
         self._lock = threading.RLock()
 
     def add(self, authority: Authority, keys: SealedKeys, audit: AuditEvent) -> None:
@@ -54,6 +63,7 @@ class MemoryAuthorityStore:
 
     def issue(self, account_id: str, certificate: IssuedCertificate, material: Material, audit: AuditEvent) -> None:
         self.issued[account_id, certificate.id] = certificate, material
+        self.materials[account_id, issued_object_id(certificate.id)] = material
         self.audit.record(audit)
 
     def certificate(self, account_id: str, certificate_id: str) -> IssuedCertificate:

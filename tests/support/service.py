@@ -21,8 +21,11 @@ from chalicelib.api.authoriser import authorise_request
 from chalicelib.api.resources import RESOURCES, serve
 from chalicelib.config import Settings
 from chalicelib.domain.model import Caller, Entity, Role, Site
+from chalicelib.ports import SourceKit
+from chalicelib.sources import load
 from chalicelib.wiring import Services
 from tests.support.authority import Authority, Issued
+from tests.support.fake_syncs import MemoryCredentials, MemorySyncStore, MemoryTaskQueue
 from tests.support.fakes import (
     FixedClock,
     MemoryAccountStore,
@@ -67,10 +70,23 @@ class MemoryServices(KeptLog, Services):
         self.certificate_store = MemoryCertificateStore(self.audit_store)
         self.csr_store = MemoryCsrStore(self.audit_store)
         self.account_store = MemoryAccountStore(self.audit_store)
-        self.authority_store = MemoryAuthorityStore(self.audit_store)
+        self.authority_store = MemoryAuthorityStore(self.audit_store, self.certificate_store.materials)
+        self.sync_store = MemorySyncStore(self.audit_store)
+        self.sync_queue = MemoryTaskQueue()
+        self.credentials = MemoryCredentials()
         self.idempotency = MemoryIdempotencyStore()
         self.vault = MemoryKeyVault()
         self.drop_box = MemoryDropBox(self.clock)
+
+    @cached_property
+    def sources(self):
+        """The real plug-ins; no cloud is configured, and none is reached."""
+        kit = SourceKit(self.settings.region, self.clock, self.authority_store, self.credentials, _no_cloud, _no_cloud)
+        return load(kit)
+
+
+def _no_cloud(*asked):
+    raise AssertionError(f"another cloud was asked: {asked}")
 
 
 @dataclass(frozen=True)

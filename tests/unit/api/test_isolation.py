@@ -56,7 +56,7 @@ def everything(services: MemoryServices, account: Tenant) -> list:
     own = [v for (owner, _), v in services.certificate_store.certificates.items() if owner == account.account_id]
     own += [v for (owner, _), v in services.certificate_store.materials.items() if owner == account.account_id]
     own += [v for (owner, _), v in services.csr_store.csrs.items() if owner == account.account_id]
-    own += [row for place, row in services.sync_store.rows(account.account_id)]
+    own += services.sync_store.rows(account.account_id)
     for held in (services.authority_store.authorities, services.authority_store.issued, services.authority_store.lists):
         own += [v for (owner, _), v in held.items() if owner == account.account_id]
     tokens = [t for t in services.account_store.by_digest.values() if t.account_id == account.account_id]
