@@ -162,10 +162,10 @@ class AlibabaPrivateCa:
     ) -> Page[IssuedCertificate]:
         """What a CA issued to servers and clients: a request for each `PAGE`, and one for what is revoked of it.
 
-        What is issued while the list is read may shift it, so that certificates come twice. Alibaba's documents do
-        not say that the list can be had for one CA. So when that brings nothing, the whole list is read and filtered
-        here; as it takes at most `MOST_REQUESTS` at a time, a page may be short, even empty, with a cursor. Roots
-        issue to CAs only.
+        What is issued while the list is read may shift it, so that certificates come twice. Alibaba's documents do not
+        say that the list can be had for one CA. So when that brings nothing, the whole list is read and filtered here;
+        as it takes at most `MOST_REQUESTS` at a time, a page may be short, even empty, with a cursor. Roots issue to
+        CAs only.
         """
         scope = f"alibaba certificates {account_id} {ref}"
         start = _position(scope, cursor)

@@ -124,8 +124,8 @@ class FakePca:
         return held[identifier]
 
 
-def kit(api, clock=None, credentials=None):
-    """What the plug-in is built from; `api` is given for every account and region."""
+def kit(client, clock=None, credentials=None, authorities=None):
+    """What plug-ins are built from; `client` gives an `AlibabaApi` for account, version and region."""
 
     def nothing(*_):
         raise AssertionError("another cloud is asked")
@@ -133,10 +133,10 @@ def kit(api, clock=None, credentials=None):
     return SourceKit(
         region="eu-central-1",
         clock=clock or FixedClock(),
-        authorities=None,
+        authorities=authorities,
         credentials=credentials or Given(alibaba=KEYS),
         aws=nothing,
-        alibaba=lambda *_: api,
+        alibaba=client or nothing,
     )
 
 
@@ -174,7 +174,7 @@ class There:
         self.middle = self.root.intermediate("Middle")
         self.api.add_authority("root", self.root)
         self.api.add_authority("middle", self.middle, "root")
-        self.source = alibaba.build(kit(self.api, self.clock, self.credentials))
+        self.source = alibaba.build(kit(lambda *_: self.api, self.clock, self.credentials))
 
     def issue(self, identifier, *domains, parent="middle", **more):
         options = {field: more.pop(field) for field in ("number", "not_after", "kind") if field in more}

@@ -26,6 +26,7 @@ CA_SHAPE = {
 ISSUED_SHAPE = {
     *("id", "ca", "common_name", "sans", "status", "sync_status", "serial_number", "fingerprint_sha256", "algorithm"),
     *("key_size", "usage", "not_before", "not_after", "days_left", "revoked_at", "has_private_key", "risks"),
+    *("certificate_id", "code", "reason"),
 }
 #: The tests' clock stands in the past of openssl's.
 AT = 1_781_524_800
