@@ -87,7 +87,7 @@ class DynamoSyncStore:
         return _updated(job, actions, (SyncRow.step == job.step) & (SyncRow.planned == False))  # noqa: E712
 
     def chunks(self, account_id: str, job_id: str, first: int, limit: int) -> Sequence[Chunk]:
-        """Chunks of a job: 1 read unit for each 4 KB, mostly one for each."""
+        """Chunks of a job: 1 read unit for each 4 KB, one or two of them."""
         rows = SyncRow.query(
             account_id,
             SyncRow.item.between(_chunk_item(job_id, first), _chunk_item(job_id, 99_999_999)),
