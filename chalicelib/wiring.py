@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chalicelib.functions.drop import Drop
     from chalicelib.functions.pca_batch_sync import PcaBatchSync
     from chalicelib.functions.pca_intake import PcaIntake
+    from chalicelib.functions.pca_renewal import PcaRenewal
     from chalicelib.functions.private_ca import PrivateCa
     from chalicelib.functions.private_cas import PrivateCas
     from chalicelib.functions.upload_validate import UploadValidate
@@ -170,6 +171,13 @@ class Services:
             audit=self.audit,
             clock=self.clock,
         )
+
+    @cached_property
+    def pca_renewal(self) -> PcaRenewal:
+        """Renewal by the built-in CA."""
+        from chalicelib.functions.pca_renewal import PcaRenewal
+
+        return PcaRenewal(self.certificate_store, self.authority_store, self.private_ca, self.audit, self.clock)
 
     @cached_property
     def _pca_intake(self) -> PcaIntake:

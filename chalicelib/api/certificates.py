@@ -152,8 +152,11 @@ def download(call: Call[types.DownloadQuery, None]) -> Reply:
     statuses=(404, 409, 422),
 )
 def renew(call: Call[types.EmptyQuery, types.RenewalRequest]) -> types.CertificateDetail:
-    """Replace a certificate by a new one, which takes over its name, tags, group and notices."""
+    """Replace a certificate by a new one, which takes over its name, tags and notices; `{}` has its CA issue it."""
     body = call.body
+    if body == types.RenewalRequest():
+        made, material = call.services.pca_renewal.renew(call.caller, call.path["certificate_id"])
+        return views.certificate_detail(made, material, call.services.clock())
     renewal = Renewal(
         as_bundle(body),
         name=body.name,

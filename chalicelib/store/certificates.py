@@ -220,10 +220,11 @@ def _give_up_name(writes: Writes, certificate: Certificate) -> None:
 
 
 def _first_writes(certificate: Certificate, material: Material) -> Writes:
-    """What every new certificate is: a record and its material."""
+    """What every new certificate is: a record, and its material unless that lies elsewhere."""
     writes = Writes()
     writes.put(_sound(_row(certificate)), CertificateRow.certificate_id.does_not_exist(), "id")
-    writes.put(_sound(material_row(certificate.account_id, certificate.id, material)))
+    if certificate.material_id is None:
+        writes.put(_sound(material_row(certificate.account_id, certificate.id, material)))
     return writes
 
 
