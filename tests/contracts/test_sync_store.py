@@ -85,7 +85,7 @@ def test_a_chunk_that_planning_finds_twice_is_counted_once_and_the_first_stays(s
     assert (now.total, now.chunks) == (2, 1)
     assert store.chunks(owner, made.id, 0, 10) == [chunk(3, "a", "b")]
     with pytest.raises(NotFound):
-        store.add_chunk(owner, "nothing", chunk(0, "a"))
+        store.add_chunk(owner, ulid(), chunk(0, "a"))
 
 
 def test_of_many_that_plan_a_step_one_is_told_that_it_did(store, owner):

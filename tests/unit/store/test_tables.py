@@ -36,7 +36,10 @@ def test_only_remembered_answers_are_forgotten_by_themselves():
         for model in tables.TABLES:
             told = client.describe_time_to_live(TableName=model.Meta.table_name)["TimeToLiveDescription"]
             ending[tables.name_of(model)] = told.get("AttributeName")
-    assert {name: attribute for name, attribute in ending.items() if attribute} == {"idempotency": "expires_at"}
+    assert {name: attribute for name, attribute in ending.items() if attribute} == {
+        "idempotency": "expires_at",
+        "syncs": "expires_at",
+    }
 
 
 def test_what_must_be_listed_at_once_has_a_local_index():
