@@ -10,6 +10,7 @@ from chalicelib.api import events
 from chalicelib.domain.errors import TooManyRequests
 from chalicelib.domain.sync import Task
 from tests.support.fake_source import REF, FakeSource
+from tests.support.pca import request
 from tests.support.service import Client, MemoryServices, pages, tenant
 
 CA = str(REF)
@@ -207,3 +208,17 @@ def test_deleting_from_the_inventory_leaves_what_the_built_in_ca_holds():
         (held,) = example.viewer.get("/v1/certificates").json["items"]
         assert "PRIVATE KEY" in example.admin.get(f"/v1/certificates/{held['id']}/download").text
         assert example.admin.delete(f"/v1/certificates/{held['id']}?confirm={held['name']}").status == 204
+
+
+def test_a_certificate_for_a_request_made_elsewhere_comes_without_key_and_says_so():
+    services = MemoryServices()
+    example = tenant(Client(services))
+    root = example.admin.post("/v1/pca/cas", {"kind": "root", "common_name": "Root", "algorithm": "ECC"}).json["id"]
+    text, _ = request("a.example.com", "a.example.com")
+    example.manager.post(f"/v1/pca/cas/{root}/certificates", {"csr": text})
+    example.manager.post("/v1/pca/sync-jobs", {"ca": root})
+    work_off(services)
+    (held,) = example.viewer.get("/v1/certificates").json["items"]
+    assert held["has_private_key"] is False
+    detail = example.viewer.get(f"/v1/certificates/{held['id']}").json
+    assert "PrivateKeyElsewhere" in [f["code"] for f in detail["findings"]]
