@@ -24,6 +24,7 @@ from chalicelib.domain.model import (
     Token,
 )
 from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
+from chalicelib.domain.renewals import PlannedRenewal
 from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
 
 
@@ -561,4 +562,20 @@ class TaskQueue(Protocol):
 
     def send(self, tasks: Sequence[Task]) -> None:
         """Send messages."""
+        ...
+
+
+class RenewalStore(Protocol):
+    """Which certificates renew by themselves, and when: more than the truth may stand here, and never less."""
+
+    def plan(self, renewal: PlannedRenewal) -> None:
+        """Keep a plan; the same one twice is one."""
+        ...
+
+    def due(self, now: datetime) -> Iterator[PlannedRenewal]:
+        """Every account's renewals that are due, the longest waiting first."""
+        ...
+
+    def done(self, renewal: PlannedRenewal) -> None:
+        """Forget a plan; gone already is fine."""
         ...

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chalicelib.aws_roles import AwsRoles
     from chalicelib.functions.access import Access
     from chalicelib.functions.audit import Audit
+    from chalicelib.functions.auto_renewal import AutoRenewal
     from chalicelib.functions.catalogue import Catalogue
     from chalicelib.functions.conversions import Conversions
     from chalicelib.functions.csrs import Csrs
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         DropBox,
         IdempotencyStore,
         KeyVault,
+        RenewalStore,
         SyncStore,
         TaskQueue,
     )
@@ -70,6 +72,7 @@ class Services:
     drop_box: DropBox
     authority_store: AuthorityStore
     sync_store: SyncStore
+    renewal_store: RenewalStore
     sync_queue: TaskQueue
     sources: Mapping[str, CertificateSource]
 
@@ -180,6 +183,13 @@ class Services:
         return PcaRenewal(self.certificate_store, self.authority_store, self.private_ca, self.audit, self.clock)
 
     @cached_property
+    def auto_renewal(self) -> AutoRenewal:
+        """Certificates that renew by themselves."""
+        from chalicelib.functions.auto_renewal import AutoRenewal
+
+        return AutoRenewal(self.renewal_store, self.certificate_store, self.pca_renewal, self.audit, self.clock)
+
+    @cached_property
     def _pca_intake(self) -> PcaIntake:
         from chalicelib.functions.pca_intake import PcaIntake
 
@@ -257,6 +267,13 @@ class AwsServices(Services):
         from chalicelib.store.syncs import DynamoSyncStore
 
         return DynamoSyncStore()
+
+    @cached_property
+    def renewal_store(self) -> RenewalStore:  # type: ignore[override]
+        """Planned renewals, in the same table."""
+        from chalicelib.store.renewals import DynamoRenewalStore
+
+        return DynamoRenewalStore()
 
     @cached_property
     def sync_queue(self) -> TaskQueue:  # type: ignore[override]

@@ -56,6 +56,14 @@ class PcaRenewal:
         self._store.replace(old, retired(old, new), new, material, event)
         return new, material
 
+    def check(self, certificate: Certificate) -> None:
+        """Whether the built-in CA can renew a certificate.
+
+        Raises: InvalidRequest: `SourceCannotRenew`. Conflict: `AlreadyReplaced`.
+        """
+        refuse_replaced(self._store, certificate)
+        self._issued(certificate)
+
     def _issued(self, old: Certificate) -> IssuedCertificate:
         """What the built-in CA knows of a certificate. Raises: InvalidRequest: `SourceCannotRenew`."""
         origin = (old.origin or "").removeprefix("pca:")
@@ -108,6 +116,7 @@ class PcaRenewal:
             deployed=old.deployed,
             replaces=old.id,
             has_private_key=True,
+            auto_renew=old.auto_renew,
             origin=origin_of(issued.authority_id, issued.id),
             material_id=issued_object_id(issued.id),
         )

@@ -395,6 +395,7 @@ _SAME: Final = [
     "replaced_by",
     "origin",
     "material_id",
+    "renewal_problem",
 ]
 
 
@@ -406,6 +407,7 @@ def _row(certificate: Certificate) -> CertificateRow:
         domains=list(certificate.domains),
         risks=list(certificate.risks),
         tags=dict(certificate.tags),
+        auto_renew=certificate.auto_renew or None,
         **{name: getattr(certificate, name) for name in _SAME},
     )
 
@@ -420,5 +422,6 @@ def _certificate(row: CertificateRow) -> Certificate:
         domains=tuple(row.domains),
         risks=tuple(row.risks),
         tags=row.tags,
+        auto_renew=bool(row.auto_renew),
         **same,
     )

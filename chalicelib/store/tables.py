@@ -73,6 +73,8 @@ class CertificateRow(Model):
     replaced_by = UnicodeAttribute(null=True)
     origin = UnicodeAttribute(null=True)
     material_id = UnicodeAttribute(null=True)
+    auto_renew = BooleanAttribute(null=True)
+    renewal_problem = UnicodeAttribute(null=True)
 
 
 class MaterialRow(Model):

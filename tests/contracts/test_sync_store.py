@@ -12,12 +12,14 @@ import boto3
 import pytest
 
 from chalicelib.domain.errors import InvalidRequest, NotFound, Unprocessable
+from chalicelib.domain.renewals import PlannedRenewal
 from chalicelib.domain.sync import Chunk, Link, Outcome, Result, SyncJob, SyncSchedule, Task, Wanted
 from chalicelib.store.credentials import KEPT, SecretsManagerCredentials
+from chalicelib.store.renewals import DynamoRenewalStore
 from chalicelib.store.syncs import DynamoSyncStore
 from chalicelib.store.taskqueue import SqsTaskQueue, task_in
 from tests.support.authority import NOW
-from tests.support.fake_syncs import MemoryCredentials, MemorySyncStore, MemoryTaskQueue
+from tests.support.fake_syncs import MemoryCredentials, MemoryRenewalStore, MemorySyncStore, MemoryTaskQueue
 from tests.support.fakes import FixedClock
 from tests.support.records import event, ulid
 from tests.support.tables import REGION
@@ -210,6 +212,32 @@ def test_a_run_of_a_schedule_that_was_changed_meanwhile_leaves_the_change(store,
     store.unschedule(owner, CA, event(owner))
     store.ran(changed, NOW + timedelta(hours=6), "job-1")
     assert own(store, owner, NOW + timedelta(days=1)) == []
+
+
+@pytest.fixture(params=["fake", "dynamo"])
+def plans(request):
+    if request.param == "fake":
+        return MemoryRenewalStore()
+    request.getfixturevalue("aws")
+    return DynamoRenewalStore()
+
+
+def test_renewals_are_due_in_order_until_they_are_done(plans, owner):
+    late, soon, later = (PlannedRenewal(owner, ulid(), NOW + timedelta(hours=h), h + 2) for h in (-1, 0, 1))
+    for one in (soon, later, late, soon):
+        plans.plan(one)
+
+    def due(now):
+        return [one for one in plans.due(now) if one.account_id == owner]
+
+    assert due(NOW - timedelta(hours=2)) == []
+    assert due(NOW) == [late, soon]
+    assert due(NOW + timedelta(hours=1)) == [late, soon, later]
+    for _ in range(2):
+        plans.done(late)
+    assert due(NOW) == [soon]
+    plans.done(soon)
+    plans.done(later)
 
 
 @pytest.fixture(params=["fake", "sqs"])

@@ -25,7 +25,7 @@ from chalicelib.ports import SourceKit
 from chalicelib.sources import load
 from chalicelib.wiring import Services
 from tests.support.authority import Authority, Issued
-from tests.support.fake_syncs import MemoryCredentials, MemorySyncStore, MemoryTaskQueue
+from tests.support.fake_syncs import MemoryCredentials, MemoryRenewalStore, MemorySyncStore, MemoryTaskQueue
 from tests.support.fakes import (
     FixedClock,
     MemoryAccountStore,
@@ -73,6 +73,7 @@ class MemoryServices(KeptLog, Services):
         self.authority_store = MemoryAuthorityStore(self.audit_store, self.certificate_store.materials)
         self.sync_store = MemorySyncStore(self.audit_store)
         self.sync_queue = MemoryTaskQueue()
+        self.renewal_store = MemoryRenewalStore()
         self.credentials = MemoryCredentials()
         self.idempotency = MemoryIdempotencyStore()
         self.vault = MemoryKeyVault()

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from chalicelib.api import events
 from chalicelib.domain.certificate import ParsedCertificate
 from tests.support.pca import parsed, request
 from tests.support.service import Client, MemoryServices, fresh, tenant
@@ -124,3 +125,87 @@ def test_no_key_is_in_what_is_answered_or_told(services, example, ca):
     assert "PRIVATE KEY" not in json.dumps(new) + repr(services.audit_store.events)
     (event,) = (e for e in services.audit_store.events if e.action == "certificate.renew")
     assert event.target == new["id"]
+
+
+class TestByItself:
+    """Certificates that are told to renew in time."""
+
+    def told(self, services, example, ca, **body) -> dict:
+        one = held(services, example, ca, **({"validity_days": 30} | body))
+        answer = example.manager.patch(f"/v1/certificates/{one['id']}", {"auto_renew": True})
+        assert (answer.status, answer.json["auto_renew"]) == (200, True)
+        return answer.json
+
+    def inventory(self, example) -> dict[str, dict]:
+        return {c["id"]: c for c in example.viewer.get("/v1/certificates").json["items"]}
+
+    def test_it_is_renewed_at_a_third_of_its_lifetime_left_and_so_is_the_next_one(self, services, example, ca):
+        old = self.told(services, example, ca)
+        services.clock.advance(timedelta(days=18))
+        assert events.pca_renewal(services, "request") == {"renewed": 0, "failed": 0}
+        services.clock.advance(timedelta(days=2, hours=1))
+        assert events.pca_renewal(services, "request") == {"renewed": 1, "failed": 0}
+        assert events.pca_renewal(services, "request") == {"renewed": 0, "failed": 0}
+        new = next(c for c in self.inventory(example).values() if c["replaces"] == old["id"])
+        assert new["auto_renew"] is True
+        (plan,) = services.renewal_store.plans.values()
+        assert plan.certificate_id == new["id"]
+        assert plan.at > services.clock() + timedelta(days=18)
+
+    def test_renewals_of_many_are_spread(self, services, example, ca):
+        for number in range(8):
+            self.told(services, example, ca, common_name=f"h{number}.example.com")
+        moments = {plan.at for plan in services.renewal_store.plans.values()}
+        assert len(moments) == 8
+        assert max(moments) - min(moments) <= timedelta(days=1)
+
+    def test_one_that_is_no_longer_told_to_is_left_alone(self, services, example, ca):
+        old = self.told(services, example, ca)
+        example.manager.patch(f"/v1/certificates/{old['id']}", {"auto_renew": False})
+        services.clock.advance(timedelta(days=21))
+        assert events.pca_renewal(services, "request") == {"renewed": 0, "failed": 0}
+        assert services.renewal_store.plans == {}
+        assert len(self.inventory(example)) == 1
+
+    def test_one_that_fails_says_why_and_is_tried_again(self, services, example, ca):
+        body = {"kind": "intermediate", "parent": ca, "common_name": "Below", "algorithm": "ECC"}
+        below = example.admin.post(CAS, body).json["id"]
+        old = self.told(services, example, below)
+        example.admin.post(f"{CAS}/{below}/revocation", {})
+        services.clock.advance(timedelta(days=21))
+        assert events.pca_renewal(services, "request") == {"renewed": 0, "failed": 1}
+        assert events.pca_renewal(services, "request") == {"renewed": 0, "failed": 0}
+        assert self.inventory(example)[old["id"]]["renewal_problem"] == "AuthorityNotActive"
+        waits = []
+        for _ in range(7):
+            (plan,) = services.renewal_store.plans.values()
+            waits.append(plan.at - services.clock())
+            services.clock.now = plan.at
+            assert events.pca_renewal(services, "request") == {"renewed": 0, "failed": 1}
+        assert waits == [timedelta(hours=h) for h in (1, 2, 4, 8, 16, 24, 24)]
+        assert {e.result for e in services.audit_store.events if e.action == "certificate.renew"} == {
+            "AuthorityNotActive"
+        }
+
+    def test_a_run_that_was_killed_after_the_renewal_is_completed_by_the_next(self, services, example, ca):
+        old = self.told(services, example, ca)
+        services.clock.advance(timedelta(days=21))
+        new = renew(example, old).json
+        assert events.pca_renewal(services, "request") == {"renewed": 0, "failed": 0}
+        (plan,) = services.renewal_store.plans.values()
+        assert plan.certificate_id == new["id"]
+        assert len(self.inventory(example)) == 2
+
+    def test_one_that_cannot_be_renewed_here_is_not_told_to(self, services, example):
+        uploaded = example.manager.post("/v1/certificates", fresh("d.example.com")[1]).json
+        answer = example.manager.patch(f"/v1/certificates/{uploaded['id']}", {"auto_renew": True})
+        assert (answer.status, answer.code) == (400, "SourceCannotRenew")
+        assert example.manager.patch(f"/v1/certificates/{uploaded['id']}", {"auto_renew": False}).status == 200
+
+    def test_one_that_was_deleted_or_revoked_is_left_alone(self, services, example, ca):
+        gone, revoked = (self.told(services, example, ca, common_name=f"{n}.example.com") for n in ("gone", "revoked"))
+        example.admin.delete(f"/v1/certificates/{gone['id']}?confirm={gone['name']}")
+        example.manager.post(f"/v1/pca/certificates/{revoked['id']}/revocation", {})
+        services.clock.advance(timedelta(days=21))
+        assert events.pca_renewal(services, "request") == {"renewed": 0, "failed": 0}
+        assert services.renewal_store.plans == {}

@@ -7,8 +7,10 @@ from datetime import timedelta
 import pytest
 
 from chalicelib.domain.model import Caller, Role
+from chalicelib.domain.renewals import PlannedRenewal
 from chalicelib.domain.sync import CHUNK, Chunk, Link, Outcome, Result, SyncJob, SyncSchedule, Wanted
 from chalicelib.functions.private_ca import AuthoritySpec, LeafSpec
+from chalicelib.store.renewals import DynamoRenewalStore
 from chalicelib.store.syncs import DynamoSyncStore
 from tests.support.authority import NOW
 from tests.support.capacity import metered
@@ -67,6 +69,17 @@ def test_links_and_schedules_cost_what_the_docstrings_say():
     assert units(lambda: list(store.due(NOW))) == (1, 0)
     assert units(lambda: store.ran(made, NOW + timedelta(hours=6), None)) == (0, 6)
     assert units(lambda: store.unschedule(owner, CA, event(owner))) == (1, 6)
+
+
+@pytest.mark.usefixtures("_tables")
+def test_planned_renewals_cost_what_the_docstrings_say():
+    plans, owner = DynamoRenewalStore(), ulid()
+    many = [PlannedRenewal(owner, ulid(), NOW) for _ in range(20)]
+    assert units(lambda: plans.plan(many[0])) == (0, 1)
+    for one in many[1:]:
+        plans.plan(one)
+    assert units(lambda: list(plans.due(NOW))) == (2, 0)
+    assert units(lambda: plans.done(many[0])) == (0, 1)
 
 
 def test_a_certificate_of_the_built_in_ca_costs_at_most_five_write_units_and_a_repeat_a_third_of_one():
