@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chalicelib.domain.model import (
     Account,
@@ -23,9 +23,11 @@ from chalicelib.domain.model import (
     SealedKeys,
     Token,
 )
-from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
-from chalicelib.domain.renewals import PlannedRenewal
-from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
+
+if TYPE_CHECKING:  # 8 ms that most functions do without
+    from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
+    from chalicelib.domain.renewals import PlannedRenewal
+    from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
 
 
 class Clock(Protocol):
