@@ -302,6 +302,7 @@ class SyncRow(Model):
     every_hours = NumberAttribute(null=True)
     due_at = UTCDateTimeAttribute(null=True)
     last_job = UnicodeAttribute(null=True)
+    void_since = UTCDateTimeAttribute(null=True)
     expires_at = TTLAttribute(null=True)
 
 

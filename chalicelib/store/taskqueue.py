@@ -27,11 +27,11 @@ class SqsTaskQueue:
         self._client = client
         self._url = url
 
-    def send(self, tasks: Sequence[Task]) -> None:
-        """Send messages, ten to a request."""
+    def send(self, tasks: Sequence[Task], *, delay: int = 0) -> None:
+        """Send messages, ten to a request, to come after so many seconds at the earliest."""
         for first in range(0, len(tasks), BATCH):
             entries = [
-                {"Id": str(number), "MessageBody": json.dumps(asdict(task))}
+                {"Id": str(number), "MessageBody": json.dumps(asdict(task)), "DelaySeconds": delay}
                 for number, task in enumerate(tasks[first : first + BATCH])
             ]
             answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
