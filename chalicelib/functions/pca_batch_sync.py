@@ -50,10 +50,6 @@ MOST_FAILURES: Final = 3
 STALLED: Final = timedelta(minutes=30)
 
 
-class _OutOfTimeError(Exception):
-    """There is more to do in a chunk than there is time."""
-
-
 class PcaBatchSync:
     """Synchronises private CAs into the inventory."""
 
@@ -232,9 +228,6 @@ class PcaBatchSync:
         try:
             for result in self._results(job, chunk):
                 results[result.id] = result
-        except _OutOfTimeError:
-            self._queue.send([_chunk_task(job, number)])
-            return
         except CerthavenError as refusal:
             if isinstance(refusal, TooManyRequests) and not last_try:
                 raise
@@ -266,7 +259,7 @@ class PcaBatchSync:
         """Fetch and store. One that fails does not stop the others, and is told of when they are done.
 
         Raises:
-            _OutOfTimeError: there is more to do than time; what was done is known from then on.
+            TooManyRequests: `SourceBusy`, there is more to do than time; what was brought is known from then on.
             Exception: the first of what failed; or a refusal of the source that is not about one certificate.
         """
         failures: list[Exception] = []
@@ -276,7 +269,7 @@ class PcaBatchSync:
                 for result in self._fetched_until_failure(job, left, failures, links):
                     yield result
                     if self._clock() - began > LONGEST_WORK:
-                        raise _OutOfTimeError
+                        raise TooManyRequests("SourceBusy", "The source of the CA answers too slowly.")
         finally:
             self._store.link(job.account_id, job.ca, links)
         if failures:

@@ -280,7 +280,7 @@ def test_a_source_that_is_down_is_not_asked_for_every_single_certificate():
     assert yard.source.asked == MOST_FAILURES
 
 
-def test_a_chunk_that_takes_too_long_leaves_the_rest_to_another_message():
+def test_a_chunk_that_takes_too_long_comes_again_and_goes_on_where_it_was():
     yard = Yard(source=FakeSource(tells=False))
     ids = [f"{number}" for number in range(6)]
     for one in ids:
@@ -290,6 +290,20 @@ def test_a_chunk_that_takes_too_long_leaves_the_rest_to_another_message():
     yard.work_off()
     assert counts(yard.outcome(job)[0]) == (6, 6, 0, 0)
     assert sorted(yard.source.fetched) == ids
+
+
+def test_a_chunk_whose_certificates_are_slow_and_not_there_ends_all_the_same():
+    yard = Yard(source=FakeSource(tells=False))
+    yard.source.before = lambda: yard.services.clock.advance(LONGEST_WORK / 2)
+    job = yard.start(["a", "b", "c", "d"])
+    (task,) = yard.queue.take()
+    with pytest.raises(TooManyRequests):
+        yard.sync.run(task, last_try=False)
+    assert yard.queue.take() == []
+    yard.sync.run(task, last_try=True)
+    found, results = yard.outcome(job)
+    assert (found.done, found.failed) == (True, 4)
+    assert {r.code for r in results.values()} == {"CertificateNotFound", "SourceBusy"}
 
 
 def test_a_failure_does_not_hide_what_another_job_brought():
