@@ -647,7 +647,7 @@ class NotifierKit:
     Attributes:
         mail_from: the address that mail comes from.
         ses: gives a boto3 client of Amazon SES (``sesv2``), when it is first needed.
-        private: whether messages may go to private addresses, and there without TLS; for tests.
+        private: whether messages may go to private addresses, and without TLS; for tests.
     """
 
     mail_from: str

@@ -153,6 +153,9 @@ class MemoryNotifier:
         return address.partition("://")[0] + "://" if self.secret else address
 
     def send(self, address: str, message: Message) -> None:
+        problem = self.check(address)
+        if problem is not None:
+            raise NotifyError(problem.message, permanent=True)
         if address in self.failing:
             raise self.failing[address]
         self.sent.append((address, message))
