@@ -583,7 +583,7 @@ class ContactStore(Protocol):
         ...
 
     def update(self, old: Contact, new: Contact, audit: AuditEvent) -> None:
-        """Replace `old` by `new` (one version up). The state of a channel that stays is left as it is.
+        """Replace `old` by `new` (one version up). The state of a channel is written only where `new` has another one.
 
         Raises:
             NotFound: it was deleted. Conflict: `ConcurrentChange`.

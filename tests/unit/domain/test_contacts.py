@@ -57,7 +57,13 @@ def test_every_problem_is_told_at_once():
 
 @pytest.mark.parametrize(("number", "wrong"), [(0, True), (1, False), (MAX_CHANNELS, False), (MAX_CHANNELS + 1, True)])
 def test_a_contact_has_one_to_five_channels(number, wrong):
-    assert told(spec(channels=(MAIL,) * number)) == (["channels"] if wrong else [])
+    channels = tuple(ChannelSpec("email", f"ops-{n}@example.com") for n in range(number))
+    assert told(spec(channels=channels)) == (["channels"] if wrong else [])
+
+
+def test_a_channel_is_named_once():
+    assert told(spec(channels=(MAIL, MAIL))) == ["channels"]
+    assert told(spec(channels=(ChannelSpec("apprise", SECRET), MAIL, ChannelSpec("apprise", SECRET)))) == ["channels"]
 
 
 def test_a_channel_stays_by_its_id_without_its_address():
