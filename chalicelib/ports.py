@@ -689,23 +689,22 @@ class ScanStore(Protocol):
         """What waits in an outbox, oldest first."""
         ...
 
-    def sent(
-        self, outbox: Outbox, channel: str, bundles: Sequence[Bundle], *, done: bool, run_id: str | None, in_run: bool
-    ) -> None:
-        """Note that a channel has sent bundles (at most `BUNDLE`).
+    def sent(self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str | None, in_run: bool) -> None:
+        """Note what was sent.
 
         Args:
             outbox: leased.
-            channel: key of the channel.
-            bundles: what it sent.
-            done: whether no other channel has to send them: they are gone then.
-            run_id: the run that a message is counted in; ``None`` when there was nothing to say.
+            bundles: at most `BUNDLE`, each with all the channels that have sent it.
+            done: whether those are all of the contact's: the bundles are gone then.
+            run_id: the run that a message is counted in; ``None`` when there was none.
             in_run: whether it is counted as sent in the run, else as made up for.
         """
         ...
 
-    def failed(self, outbox: Outbox, run_id: str, at: datetime, *, permanent: bool, contact_version: int) -> None:
-        """Note that a channel failed, and count it in a run. Arguments as `Outbox` has them."""
+    def failed(
+        self, outbox: Outbox, run_id: str | None, at: datetime, *, permanent: bool, contact_version: int
+    ) -> None:
+        """Note that a channel failed, and count it in a run, if one is named. Arguments as `Outbox` has them."""
         ...
 
     def release(self, outbox: Outbox, *, empty: bool) -> None:

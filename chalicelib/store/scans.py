@@ -163,9 +163,7 @@ class DynamoScanStore:
         own = ScanRow.item.startswith(_bundle_item(contact_id, ""))
         return [_bundle(row) for row in ScanRow.query(account_id, own, limit=limit, consistent_read=True)]
 
-    def sent(
-        self, outbox: Outbox, channel: str, bundles: Sequence[Bundle], *, done: bool, run_id: str | None, in_run: bool
-    ) -> None:
+    def sent(self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str | None, in_run: bool) -> None:
         """Note what was sent: 4 write units for the counts, 2 for each begun KB of the bundles."""
         writes = Writes()
         for bundle in bundles:
@@ -173,10 +171,12 @@ class DynamoScanStore:
             if done:
                 writes.delete(row)
             else:
-                writes.update(row, [ScanRow.sent_to.set([*bundle.sent_to, channel])], ScanRow.item.exists(), "bundle")
+                writes.update(row, [ScanRow.sent_to.set(list(bundle.sent_to))], ScanRow.item.exists(), "bundle")
         _commit_counted(writes, outbox.account_id, run_id, ScanRow.sent if in_run else ScanRow.made_up)
 
-    def failed(self, outbox: Outbox, run_id: str, at: datetime, *, permanent: bool, contact_version: int) -> None:
+    def failed(
+        self, outbox: Outbox, run_id: str | None, at: datetime, *, permanent: bool, contact_version: int
+    ) -> None:
         """Note a failure: 6 write units."""
         actions: list[Action] = [
             ScanRow.failed_at.set(at),

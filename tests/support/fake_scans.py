@@ -122,9 +122,7 @@ class MemoryScanStore:
         with self._lock:
             return list(self.waiting.get((account_id, contact_id), {}).values())[:limit]
 
-    def sent(
-        self, outbox: Outbox, channel: str, bundles: Sequence[Bundle], *, done: bool, run_id: str | None, in_run: bool
-    ) -> None:
+    def sent(self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str | None, in_run: bool) -> None:
         with self._lock:
             held = self.waiting.get((outbox.account_id, outbox.contact_id), {})
             if not done and any(bundle.id not in held for bundle in bundles):
@@ -133,10 +131,12 @@ class MemoryScanStore:
                 if done:
                     held.pop(bundle.id, None)
                 else:
-                    held[bundle.id] = replace(held[bundle.id], sent_to=(*bundle.sent_to, channel))
+                    held[bundle.id] = replace(held[bundle.id], sent_to=bundle.sent_to)
             self._count(outbox.account_id, run_id, "sent" if in_run else "made_up")
 
-    def failed(self, outbox: Outbox, run_id: str, at: datetime, *, permanent: bool, contact_version: int) -> None:
+    def failed(
+        self, outbox: Outbox, run_id: str | None, at: datetime, *, permanent: bool, contact_version: int
+    ) -> None:
         with self._lock:
             place = outbox.account_id, outbox.contact_id
             if place in self.open:
