@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from chalicelib.domain.contacts import AddressProblem, ChannelState, Contact
+from chalicelib.domain.digests import Message
 from chalicelib.domain.model import (
     Account,
     AuditEvent,
@@ -24,7 +26,7 @@ from chalicelib.domain.model import (
     Token,
 )
 from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
-from chalicelib.domain.reminders import Watched
+from chalicelib.domain.reminders import ReminderPolicy, Watched
 from chalicelib.domain.scans import AccountScan, Bundle, Outbox, Reminder, ScanRun, ScanTask
 from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
 
@@ -722,3 +724,91 @@ class ScanQueue(Protocol):
     def send(self, tasks: Sequence[ScanTask]) -> None:
         """Send messages."""
         ...
+
+
+class ContactStore(Protocol):
+    """Who is told of what is due, and an account's policy of reminders. Writes are atomic with their audit event."""
+
+    def add(self, contact: Contact, audit: AuditEvent) -> None:
+        """Store a new contact. Raises: Conflict: `TooManyContacts`, the account has as many as it can have."""
+        ...
+
+    def get(self, account_id: str, contact_id: str) -> Contact:
+        """One contact. Raises: NotFound."""
+        ...
+
+    def several(self, account_id: str) -> Sequence[Contact]:
+        """All contacts of an account, in the order in which they were made."""
+        ...
+
+    def update(self, old: Contact, new: Contact, audit: AuditEvent) -> None:
+        """Replace `old` by `new` (one version up). The state of a channel that stays is left as it is.
+
+        Raises:
+            NotFound: it was deleted. Conflict: `ConcurrentChange`.
+        """
+        ...
+
+    def mark(self, contact: Contact, states: Mapping[str, ChannelState]) -> None:
+        """Note how sending over channels went, by their ids; nothing for those that are no longer there."""
+        ...
+
+    def delete(self, account_id: str, contact_id: str, audit: AuditEvent) -> None:
+        """Delete a contact. Raises: NotFound."""
+        ...
+
+    def policy(self, account_id: str) -> ReminderPolicy:
+        """The account's policy of reminders; the usual one when none was set."""
+        ...
+
+    def set_policy(self, account_id: str, policy: ReminderPolicy, audit: AuditEvent) -> None:
+        """Set the policy, over what was set before."""
+        ...
+
+
+class NotifyError(Exception):
+    """A message was not sent: `problem` says why, for people, and tells nothing of a secret address.
+
+    `permanent` says that the same message to the same address will fail again.
+    """
+
+    def __init__(self, problem: str, *, permanent: bool) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.permanent = permanent
+
+
+class Notifier(Protocol):
+    """Sends messages over one kind of channel. One file each in ``chalicelib/notifiers``."""
+
+    #: The kind of channel, as ``email``.
+    kind: str
+    #: Whether addresses hold secrets.
+    secret: bool
+
+    def check(self, address: str) -> AddressProblem | None:
+        """Why messages cannot go to an address, as far as that is known without a request."""
+        ...
+
+    def shown(self, address: str) -> str:
+        """What may be shown of an address that `check` finds sound."""
+        ...
+
+    def send(self, address: str, message: Message) -> None:
+        """Send a message. Raises: NotifyError, and nothing else, whatever the address is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NotifierKit:
+    """What a plug-in of ``chalicelib/notifiers`` is built from: ``build(kit)`` in each file.
+
+    Attributes:
+        mail_from: the address that mail comes from.
+        ses: gives a boto3 client of Amazon SES (``sesv2``), when it is first needed.
+        private: whether messages may go to private addresses, and there without TLS; for tests.
+    """
+
+    mail_from: str
+    ses: Callable[[], Any]
+    private: bool

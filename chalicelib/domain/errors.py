@@ -135,5 +135,6 @@ ERRORS: dict[str, str] = {
     "TooManyCertificates": "Leave `certificate_ids` out to take the whole CA, or send several requests.",
     "SourceBusy": "Wait a minute and repeat.",
     "RegionNotSupported": "Take a region from GET /v1/pca/sources.",
+    "TooManyContacts": "Delete a contact, or add a channel to one.",
     "InternalError": "Try again; if it happens again, give the request id to the operator.",
 }

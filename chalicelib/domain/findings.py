@@ -73,6 +73,7 @@ CODES: dict[str, str] = {
     "DomainsDiffer": "The replacement does not cover the domains of the certificate it replaces.",
     "ChainAlternative": "A cross-signed certificate belongs to another path of the chain.",
     "EncryptionKeyReused": "The two SM2 certificates have the same key.",
+    "ContactFieldIncorrect": "A field of a contact or of the reminder policy cannot be so.",
     "CsrFieldIncorrect": "A field of the signing request cannot stand in a certificate.",
     "CsrSignatureIncorrect": "The signing request is not signed by the key that it names.",
     "AuthorityFieldIncorrect": "A field of the CA to be made cannot stand in its certificate.",

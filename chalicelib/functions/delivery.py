@@ -53,9 +53,9 @@ class Delivery:
         scans: ScanStore,
         contacts: ContactStore,
         certificates: CertificateStore,
+        *,
         notifiers: Mapping[str, Notifier],
         vault: KeyVault,
-        *,
         clock: Clock,
         console_url: str = "",
         render: Callable[[Digest], Message] = render,
@@ -141,15 +141,18 @@ class Delivery:
         """Send a digest, and note on the contact how that went. Raises: NotifyError."""
         contact, state = attempt.contact, channel.state
         try:
-            notifier = self._notifiers.get(channel.kind)
-            if notifier is None:
-                raise NotifyError(f"There is no way to send over {channel.kind!r:.20} here.", permanent=True)
+            notifier = self._notifier(channel.kind)
             address = self._secret_address(contact, channel) if notifier.secret else channel.address
             notifier.send(address, self._render(digest))
         except NotifyError as failure:
             self._contacts.mark(contact, {channel.id: state.failed(attempt.now, failure.problem)})
             raise
         self._contacts.mark(contact, {channel.id: state.sent(attempt.now)})
+
+    def _notifier(self, kind: str) -> Notifier:
+        if kind not in self._notifiers:
+            raise NotifyError(f"There is no way to send over {kind!r:.20} here.", permanent=True)
+        return self._notifiers[kind]
 
     def _secret_address(self, contact: Contact, channel: Channel) -> str:
         try:

@@ -2,14 +2,14 @@
 
 A tick comes every hour. The first one of a day at or after the set hour starts the day's run: it tells the workers of
 every account, by a queue. A worker puts what became due since the account's last scan into the ledger, for each
-contact, and then sends. The ledger is what makes it right: of two workers, two runs or two tries, one claims a reminder,
-and what was claimed waits in the contact's outbox until it was sent. Every other tick sends what waits.
+contact, and then sends. The ledger makes it right: of two workers, two runs or two tries, one claims a reminder, and
+what was claimed waits in the contact's outbox until it was sent. Every other tick has sent what waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -57,9 +57,9 @@ class Scan:
         certificates: CertificateStore,
         contacts: ContactStore,
         scans: ScanStore,
+        *,
         delivery: Delivery,
         queue: ScanQueue,
-        *,
         clock: Clock,
         hour: int = 6,
     ) -> None:
@@ -160,7 +160,7 @@ class Scan:
         """
         if task.run_id is None:
             contacts = self._contacts.several(task.account_id)
-            self._deliver(task.account_id, contacts, None, _Told({}, set()))
+            self._deliver(_Work(task.account_id, None, contacts, self._clock()))
             return
         try:
             self._run_account(task.account_id, task.run_id)
@@ -175,73 +175,67 @@ class Scan:
         now = self._clock()
         if self._scans.begin(account_id, run_id, now).done_at is not None:
             return
-        contacts = self._contacts.several(account_id)
-        told = _Told({}, set())
-        if contacts:  # what becomes due while there is nobody to tell is told to the first contact
-            self._claim_all(account_id, run_id, contacts, now, told)
-        outcomes = self._deliver(account_id, contacts, run_id, told)
+        worked = _Work(account_id, run_id, self._contacts.several(account_id), now)
+        if worked.contacts:  # what becomes due while there is nobody to tell is told to the first contact
+            self._claim_all(worked)
+        outcomes = self._deliver(worked)
         self._scans.finish(account_id, run_id, self._clock(), held=outcomes.count(Delivered.HELD))
         failed = outcomes.count(Delivered.FAILED)
         if failed:
             raise ScanFailedError(f"{failed} contacts of {account_id} could not be told of all that is due")
 
-    def _claim_all(self, account_id: str, run_id: str, contacts: Sequence[Contact], now: datetime, told: _Told) -> None:
+    def _claim_all(self, work: _Work) -> None:
         """Put everything that became due until now into the ledger."""
+        account_id, now = work.account_id, work.now
         policy, after = self._contacts.policy(account_id), self._scans.scanned_until(account_id)
         new: set[str] = set()
         for looked in self._due.unseen(account_id, policy, now):
-            self._claim(account_id, run_id, contacts, looked.found, told, now)
+            self._claim(work, looked.found)
             self._certificates.seen(account_id, looked.seen)
             for entry in looked.void:
                 self._certificates.forget(account_id, entry)
             new |= {found.certificate.id for found in looked.found}
         if after is not None:
-            found = self._due.in_window(account_id, policy, after, now, but=new)
-            self._claim(account_id, run_id, contacts, found, told, now)
+            self._claim(work, self._due.in_window(account_id, policy, after, now, but=new))
         self._scans.scanned(account_id, now)
 
-    def _claim(
-        self,
-        account_id: str,
-        run_id: str,
-        contacts: Sequence[Contact],
-        found: Iterable[Found],
-        told: _Told,
-        now: datetime,
-    ) -> None:
+    def _claim(self, work: _Work, found: Iterable[Found]) -> None:
         rest = iter(found)
         while part := list(islice(rest, BUNDLE)):
-            told.remember(part)
-            for contact in contacts:
-                reminders = [one.reminder for one in part]
-                if self._scans.claim(account_id, contact.id, run_id, reminders, now) is not None:
-                    told.contacts.add(contact.id)
+            if len(work.read) < REMEMBERED:
+                work.read |= {one.certificate.id: one.certificate for one in part}
+            reminders = [one.reminder for one in part]
+            for contact in work.contacts:
+                if self._scans.claim(work.account_id, contact.id, work.run_id or "", reminders, work.now) is not None:
+                    work.waiting.add(contact.id)
 
-    def _deliver(
-        self, account_id: str, contacts: Sequence[Contact], run_id: str | None, told: _Told
-    ) -> list[Delivered]:
+    def _deliver(self, work: _Work) -> list[Delivered]:
         """Send what waits in the account's outboxes; gives what came of each."""
-        known = {contact.id: contact for contact in contacts}
-        waiting = told.contacts | {outbox.contact_id for outbox in self._scans.outboxes(account_id)}
+        known = {contact.id: contact for contact in work.contacts}
+        waiting = work.waiting | {outbox.contact_id for outbox in self._scans.outboxes(work.account_id)}
         outcomes = []
         for contact_id in sorted(waiting):
             try:
-                contact = known.get(contact_id) or self._contacts.get(account_id, contact_id)
+                contact = known.get(contact_id) or self._contacts.get(work.account_id, contact_id)
             except NotFound:
-                self._scans.discard(account_id, contact_id)
+                self._scans.discard(work.account_id, contact_id)
                 continue
-            outcomes.append(self._delivery.deliver(contact, run_id=run_id, known=told.certificates))
+            outcomes.append(self._delivery.deliver(contact, run_id=work.run_id, known=work.read))
         return outcomes
 
 
 @dataclass(slots=True)
-class _Told:
-    """What a worker claimed: certificates, so that they need not be read again, and whose outboxes it filled."""
+class _Work:
+    """An account's part of a run, or, without one, its outboxes.
 
-    certificates: dict[str, Certificate]
-    contacts: set[str]
+    Attributes:
+        read: certificates that were found due, by id, so that they need not be read again.
+        waiting: contacts that something was claimed for.
+    """
 
-    def remember(self, found: Sequence[Found]) -> None:
-        """Keep certificates, as long as there are not too many."""
-        if len(self.certificates) < REMEMBERED:
-            self.certificates |= {one.certificate.id: one.certificate for one in found}
+    account_id: str
+    run_id: str | None
+    contacts: Sequence[Contact]
+    now: datetime
+    read: dict[str, Certificate] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)

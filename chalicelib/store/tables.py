@@ -14,6 +14,7 @@ from pynamodb.attributes import (
     BooleanAttribute,
     JSONAttribute,
     ListAttribute,
+    MapAttribute,
     NumberAttribute,
     TTLAttribute,
     UnicodeAttribute,
@@ -344,6 +345,34 @@ class ScanRow(Model):
     expires_at = TTLAttribute(null=True)
 
 
+class ContactRow(Model):
+    """A contact, how many there are, or the policy of reminders; `item` says which.
+
+    `states` has what is known of each channel, by its id: changed by itself, while the rest has versions.
+    """
+
+    class Meta:
+        table_name = "contacts"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    name = UnicodeAttribute(null=True)
+    channels = JSONAttribute(null=True)
+    states: MapAttribute[str, Any] = MapAttribute(null=True)  # type: ignore[no-untyped-call] # PynamoDB's own
+    time_zone = UnicodeAttribute(null=True)
+    hours = JSONAttribute(null=True)
+    kms_key_id = UnicodeAttribute(null=True)
+    data_key = BinaryAttribute(legacy_encoding=False, null=True)
+    boxes = JSONAttribute(null=True)
+    created_at = UTCDateTimeAttribute(null=True)
+    updated_at = UTCDateTimeAttribute(null=True)
+    version = NumberAttribute(null=True)
+    held = NumberAttribute(null=True)
+    days = JSONAttribute(null=True)
+    fractions = JSONAttribute(null=True)
+    renew_redeploys = BooleanAttribute(null=True)
+
+
 class IdempotencyRow(Model):
     """The answer first given under an Idempotency-Key; DynamoDB deletes it after `expires_at`."""
 
@@ -373,6 +402,7 @@ TABLES: tuple[type[Model], ...] = (
     IssuedRow,
     SyncRow,
     ScanRow,
+    ContactRow,
 )
 _NAMES = {model: model.Meta.table_name for model in TABLES}
 
