@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import accumulate
 from typing import Final
 
 from chalicelib.domain.contacts import Channel, Contact
-from chalicelib.domain.digests import Digest, Message, Notice, render
+from chalicelib.domain.digests import MAX_ENTRIES, Digest, Message, Notice, render
 from chalicelib.domain.model import Certificate
 from chalicelib.domain.reminders import is_silent
-from chalicelib.domain.scans import Bundle, Outbox, Reminder
+from chalicelib.domain.scans import BUNDLE, Bundle, Outbox, Reminder
 from chalicelib.ports import (
     CertificateStore,
     Clock,
@@ -30,8 +31,9 @@ from chalicelib.ports import (
 
 #: For so long a worker has an outbox to itself: longer than it may run.
 LEASE: Final = timedelta(minutes=10)
-#: How many bundles one message has at most, as many as a digest names certificates; the next ones make another.
-BUNDLES_A_MESSAGE: Final = 20
+#: How many bundles, and reminders, one message has at most; what is more goes in another.
+BUNDLES_A_MESSAGE: Final = BUNDLE
+REMINDERS_A_MESSAGE: Final = MAX_ENTRIES
 
 
 class Delivered(StrEnum):
@@ -94,7 +96,10 @@ class Delivery:
     def _empty(self, attempt: _Attempt) -> Delivered:
         contact, outbox = attempt.contact, attempt.outbox
         while bundles := self._scans.bundles(contact.account_id, contact.id, BUNDLES_A_MESSAGE):
-            failures = self._send(attempt, bundles)
+            totals = accumulate(len(bundle.reminders) for bundle in bundles)
+            failures = self._send(
+                attempt, [b for b, total in zip(bundles, totals, strict=True) if total <= REMINDERS_A_MESSAGE]
+            )
             for _ in failures:
                 permanent = all(failure.permanent for failure in failures)
                 version = contact.version
@@ -132,22 +137,23 @@ class Delivery:
             else:
                 sent = [replace(bundle, sent_to=(*bundle.sent_to, channel.id)) for bundle in todo]
                 self._note(attempt, sent, counted=bool(told))
+                if told:
+                    self._contacts.mark(attempt.contact, {channel.id: channel.state.sent(attempt.now)})
                 held |= {bundle.id: bundle for bundle in sent}
         if not failures:  # what was sent over channels that the contact had is left
             self._note(attempt, [bundle for bundle in bundles if held[bundle.id] is bundle], counted=False)
         return failures
 
     def _send_over(self, attempt: _Attempt, channel: Channel, digest: Digest) -> None:
-        """Send a digest, and note on the contact how that went. Raises: NotifyError."""
-        contact, state = attempt.contact, channel.state
+        """Send a digest; that it failed is noted on the contact. Raises: NotifyError."""
+        contact = attempt.contact
         try:
             notifier = self._notifier(channel.kind)
             address = self._secret_address(contact, channel) if notifier.secret else channel.address
             notifier.send(address, self._render(digest))
         except NotifyError as failure:
-            self._contacts.mark(contact, {channel.id: state.failed(attempt.now, failure.problem)})
+            self._contacts.mark(contact, {channel.id: channel.state.failed(attempt.now, failure.problem)})
             raise
-        self._contacts.mark(contact, {channel.id: state.sent(attempt.now)})
 
     def _notifier(self, kind: str) -> Notifier:
         if kind not in self._notifiers:

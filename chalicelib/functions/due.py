@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -72,21 +72,11 @@ class DueReader:
                     _look(looked, entry, records.get(entry.id), told[entry.id], until)
             yield looked
 
-    def in_window(
-        self, account_id: str, policy: ReminderPolicy, after: datetime, until: datetime, *, but: Collection[str]
-    ) -> Iterator[Found]:
-        """Certificates of which something became due after one moment and until another.
-
-        Args:
-            account_id: whose.
-            policy: the account's.
-            after: the moment until which everything was found.
-            until: now.
-            but: ids of certificates that are known.
-        """
+    def in_window(self, account_id: str, policy: ReminderPolicy, after: datetime, until: datetime) -> Iterator[Found]:
+        """Certificates of which something became due after one moment and until another, each once."""
         for certificate in self._read(account_id, policy, after, until):
             told = _most_urgent(certificate, policy, after, until)
-            if told is not None and certificate.id not in but and not is_silent(certificate):
+            if told is not None and not is_silent(certificate):
                 yield _found(certificate, told, until)
 
     def _read(self, account_id: str, policy: ReminderPolicy, after: datetime, until: datetime) -> Iterator[Certificate]:

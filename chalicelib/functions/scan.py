@@ -31,6 +31,8 @@ RECENT: Final = 10
 STALLED: Final = timedelta(minutes=50)
 #: A run that has not ended by then is ended; the next one finds what it left.
 LONGEST_RUN: Final = timedelta(hours=23)
+#: So many certificates that no scan had looked at are crossed off at once: a worker that is killed has less to repeat.
+SEEN: Final = 1_000
 #: How many certificates are remembered until their messages are sent; those beyond are read again.
 REMEMBERED: Final = 2_000
 
@@ -108,11 +110,11 @@ class Scan:
         return Ticked(started, len(retried), tuple(problems))
 
     def _start(self, now: datetime, *, force: bool) -> str | None:
-        """The id of the run that begins now, if one does."""
+        """The id of the run that begins now, if one does; of two that are wanted in the same moment, there is one."""
         if not force and now.hour < self._hour:
             return None
         run_id = f"{now:%Y-%m-%dT%H:%M:%S.%f}" if force else f"{now:%Y-%m-%d}T{self._hour:02}"
-        return run_id if self._scans.start(ScanRun(run_id, now, now)) else None
+        return run_id if self._scans.start(ScanRun(run_id, now, now)) or force else None
 
     def _look_after(self, run: ScanRun, now: datetime) -> Iterator[str]:
         """Have a run go on; gives what is wrong with it."""
@@ -188,16 +190,26 @@ class Scan:
         """Put everything that became due until now into the ledger."""
         account_id, now = work.account_id, work.now
         policy, after = self._contacts.policy(account_id), self._scans.scanned_until(account_id)
-        new: set[str] = set()
+        found: list[Found] = []
+        seen: list[str] = []
         for looked in self._due.unseen(account_id, policy, now):
-            self._claim(work, looked.found)
-            self._certificates.seen(account_id, looked.seen)
+            found += looked.found
+            seen += looked.seen
             for entry in looked.void:
                 self._certificates.forget(account_id, entry)
-            new |= {found.certificate.id for found in looked.found}
+            if len(found) >= BUNDLE or len(seen) >= SEEN:
+                self._claim_unseen(work, found, seen)
+        self._claim_unseen(work, found, seen)
         if after is not None:
-            self._claim(work, self._due.in_window(account_id, policy, after, now, but=new))
+            self._claim(work, self._due.in_window(account_id, policy, after, now))
         self._scans.scanned(account_id, now)
+
+    def _claim_unseen(self, work: _Work, found: list[Found], seen: list[str]) -> None:
+        """Claim what was found among certificates that no scan had looked at, and cross them off."""
+        self._claim(work, found)
+        self._certificates.seen(work.account_id, seen)
+        found.clear()
+        seen.clear()
 
     def _claim(self, work: _Work, found: Iterable[Found]) -> None:
         rest = iter(found)

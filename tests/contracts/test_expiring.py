@@ -59,9 +59,7 @@ def test_what_expires_in_a_range_is_found_in_order_without_its_begin_and_with_it
 def test_two_ranges_that_meet_share_nothing(held):
     made = [held.add(not_after=NOW + hours * timedelta(hours=1)) for hours in range(6)]
     moments = [NOW - SECOND, NOW + timedelta(hours=2), NOW + timedelta(hours=2, milliseconds=400), NOW + DAY]
-    found = [
-        c for low, high in pairwise(moments) for c in held.store.expiring(held.account, low, high)
-    ]
+    found = [c for low, high in pairwise(moments) for c in held.store.expiring(held.account, low, high)]
     assert found == made
 
 

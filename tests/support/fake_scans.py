@@ -10,7 +10,7 @@ from datetime import datetime
 
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.model import Page
-from chalicelib.domain.scans import AccountScan, Bundle, Outbox, Reminder, ScanRun, ScanTask
+from chalicelib.domain.scans import BUNDLE, AccountScan, Bundle, Outbox, Reminder, ScanRun, ScanTask
 from tests.support.fakes import _page
 
 
@@ -92,6 +92,7 @@ class MemoryScanStore:
     def claim(
         self, account_id: str, contact_id: str, run_id: str, reminders: Sequence[Reminder], at: datetime
     ) -> Bundle | None:
+        assert len({(r.certificate_id, r.key) for r in reminders}) == len(reminders) <= BUNDLE
         with self._lock:
             new = [r for r in reminders if (account_id, contact_id, r.certificate_id, r.key) not in self.ledger]
             if not new:
