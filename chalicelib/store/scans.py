@@ -126,7 +126,7 @@ class DynamoScanStore:
     def claim(
         self, account_id: str, contact_id: str, run_id: str, reminders: Sequence[Reminder], at: datetime
     ) -> Bundle | None:
-        """Put reminders into the ledger: 2 write units for each, 2 for each 30 or so in the bundle, 4 for the rest."""
+        """Put reminders into the ledger: 2 write units for each, 2 for each 45 or so in the bundle, 4 for the rest."""
         left = list(reminders)
         while left:
             bundle = Bundle(str(ULID.from_datetime(at)), run_id, at, tuple(left))

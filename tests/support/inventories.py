@@ -38,7 +38,7 @@ def _fill(owner, count, span, life):
         return
     fields = {"tags": {"team": "web", "env": "production"}, "resource_group": "shop", "notifications": True}
     domains = ("example.com", "www.example.com")
-    first = record(account_id=owner, domains=domains, not_before=NOW - life, not_after=NOW + span, **fields)
+    first = record(account_id=owner, domains=domains, not_before=NOW + span - life, not_after=NOW + span, **fields)
     store = DynamoCertificateStore()
     store.add(first, material(first), event(owner))
     store.seen(owner, [first.id])
