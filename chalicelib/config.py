@@ -26,6 +26,12 @@ class Settings:
     alibaba_endpoint: str = _setting(
         "CERTHAVEN_ALIBABA_ENDPOINT", "", "Where Alibaba Cloud is asked instead of its own endpoints: an emulation."
     )
+    mail_from: str = _setting(
+        "CERTHAVEN_MAIL_FROM", "certhaven@localhost.localdomain", "Address that mail comes from; verified with SES."
+    )
+    allow_private_addresses: str = _setting(
+        "CERTHAVEN_ALLOW_PRIVATE_ADDRESSES", "", "Anything: Apprise may send to private addresses, and without TLS."
+    )
     log_level: str = _setting("LOG_LEVEL", "INFO", "Least severity that is logged.")
     service_name: str = _setting("POWERTOOLS_SERVICE_NAME", "certhaven", "Name of the service in log lines.")
 

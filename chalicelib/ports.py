@@ -742,7 +742,7 @@ class ContactStore(Protocol):
         ...
 
     def update(self, old: Contact, new: Contact, audit: AuditEvent) -> None:
-        """Replace `old` by `new` (one version up). The state of a channel that stays is left as it is.
+        """Replace `old` by `new` (one version up). The state of a channel is written only where `new` has another one.
 
         Raises:
             NotFound: it was deleted. Conflict: `ConcurrentChange`.
@@ -806,7 +806,7 @@ class NotifierKit:
     Attributes:
         mail_from: the address that mail comes from.
         ses: gives a boto3 client of Amazon SES (``sesv2``), when it is first needed.
-        private: whether messages may go to private addresses, and there without TLS; for tests.
+        private: whether messages may go to private addresses, and without TLS; for tests.
     """
 
     mail_from: str

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chalicelib.functions.access import Access
     from chalicelib.functions.audit import Audit
     from chalicelib.functions.catalogue import Catalogue
+    from chalicelib.functions.contacts import Contacts
     from chalicelib.functions.conversions import Conversions
     from chalicelib.functions.csrs import Csrs
     from chalicelib.functions.drop import Drop
@@ -38,11 +39,13 @@ if TYPE_CHECKING:
         CertificateSource,
         CertificateStore,
         Clock,
+        ContactStore,
         CredentialStore,
         CsrStore,
         DropBox,
         IdempotencyStore,
         KeyVault,
+        Notifier,
         SyncStore,
         TaskQueue,
     )
@@ -71,6 +74,8 @@ class Services:
     sync_store: SyncStore
     sync_queue: TaskQueue
     sources: Mapping[str, CertificateSource]
+    contact_store: ContactStore
+    notifiers: Mapping[str, Notifier]
 
     @cached_property
     def log(self) -> Logger:
@@ -170,6 +175,13 @@ class Services:
             audit=self.audit,
             clock=self.clock,
         )
+
+    @cached_property
+    def contacts(self) -> Contacts:
+        """Contacts, the policy of reminders, and sending."""
+        from chalicelib.functions.contacts import Contacts
+
+        return Contacts(self.contact_store, self.vault, self.notifiers, audit=self.audit, clock=self.clock)
 
     @cached_property
     def _pca_intake(self) -> PcaIntake:
@@ -279,6 +291,30 @@ class AwsServices(Services):
             alibaba=self._alibaba,
         )
         return sources.load(kit)
+
+    @cached_property
+    def contact_store(self) -> ContactStore:  # type: ignore[override]
+        """The table of contacts."""
+        from chalicelib.store.contacts import DynamoContactStore
+
+        return DynamoContactStore()
+
+    @cached_property
+    def notifiers(self) -> Mapping[str, Notifier]:  # type: ignore[override]
+        """Every kind of channel, by its name."""
+        from chalicelib import notifiers
+        from chalicelib.ports import NotifierKit
+
+        kit = NotifierKit(
+            mail_from=self.settings.mail_from,
+            ses=lambda: self._ses,
+            private=bool(self.settings.allow_private_addresses),
+        )
+        return notifiers.load(kit)
+
+    @cached_property
+    def _ses(self) -> Any:  # noqa: ANN401 - boto3 makes its clients at run time
+        return self._client("sesv2")
 
     @cached_property
     def _aws_roles(self) -> AwsRoles:

@@ -34,7 +34,9 @@ def main(arguments: list[str]) -> None:
     package = build()
     clients = {service: session.client(service) for service in ("s3", "cloudformation")}
     bucket = f"certhaven-packages-{account}-{region}"
-    parameters = {k: v for k in ("AlarmTopicArn", "LogLevel", "LogRetentionDays") if (v := os.environ.get(k))}
+    parameters = {
+        k: v for k in ("AlarmTopicArn", "LogLevel", "LogRetentionDays", "MailFrom") if (v := os.environ.get(k))
+    }
     with step(f"deploying {name} to {account} in {region}"):
         stack.ensure_bucket(clients["s3"], bucket, region)
         made = stack.deploy(clients, package, name=name, bucket=bucket, parameters=parameters)

@@ -179,9 +179,12 @@ def check(
     known = {channel.id: channel.kind for channel in held}
     for number, channel in enumerate(spec.channels[:MAX_CHANNELS]):
         found += _check_channel(channel, f"channels[{number}]", known, problem_of)
-    named = [channel.id for channel in spec.channels if channel.id is not None]
-    if len(named) != len(set(named)):
-        found.append(_incorrect("Two channels have the same id.", "Name each channel once.", "channels"))
+    for what, values in (
+        ("id", [channel.id for channel in spec.channels if channel.id is not None]),
+        ("address", [(channel.kind, channel.address) for channel in spec.channels if channel.address is not None]),
+    ):
+        if len(values) != len(set(values)):
+            found.append(_incorrect(f"Two channels have the same {what}.", "Name each channel once.", "channels"))
     if _zone(spec.time_zone) is None:
         words = f"{spec.time_zone!r:.70} is no time zone of the IANA database."
         found.append(_incorrect(words, "Write it as in Europe/Berlin, Asia/Shanghai, or UTC.", "time_zone"))

@@ -114,6 +114,13 @@ def test_a_channel_that_comes_back_under_its_id_knows_nothing_of_its_past(store)
     assert store.get(held.account_id, held.id).channels == held.channels
 
 
+def test_a_change_may_forget_the_state_of_a_channel(store):
+    held = added(store, channels=(channel(state=ChannelState(None, NOW, "Away.")), channel()))
+    forgetful = changed(held, channels=tuple(replace(c, state=ChannelState()) for c in held.channels))
+    store.update(held, forgetful, event(held.account_id))
+    assert store.get(held.account_id, held.id) == forgetful
+
+
 def test_a_change_of_what_was_changed_or_deleted_is_refused(store):
     held = added(store)
     first = changed(held, name="First")

@@ -106,8 +106,8 @@ class MemoryContactStore:
             held = self.get(old.account_id, old.id)
             if held.version != old.version:
                 raise Conflict("ConcurrentChange", "The contact was changed in the meantime.")
-            states = {c.id: c.state for c in held.channels}
-            channels = tuple(replace(c, state=states.get(c.id, ChannelState())) for c in new.channels)
+            before, now = ({c.id: c.state for c in one.channels} for one in (old, held))
+            channels = tuple(replace(c, state=now[c.id]) if before.get(c.id) == c.state else c for c in new.channels)
             self.contacts[new.account_id, new.id] = replace(new, channels=channels)
             self.audit.record(audit)
 
@@ -153,6 +153,9 @@ class MemoryNotifier:
         return address.partition("://")[0] + "://" if self.secret else address
 
     def send(self, address: str, message: Message) -> None:
+        problem = self.check(address)
+        if problem is not None:
+            raise NotifyError(problem.message, permanent=True)
         if address in self.failing:
             raise self.failing[address]
         self.sent.append((address, message))

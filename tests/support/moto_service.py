@@ -80,5 +80,7 @@ def service_on_moto() -> Iterator[Cloud]:
             kms_key_id=key,
             drop_bucket=bucket,
             sync_queue_url=queue,
+            allow_private_addresses="yes",
         )
+        boto3.client("sesv2", region_name=REGION).create_email_identity(EmailIdentity=settings.mail_from)
         yield Cloud(MotoServices(settings), sent)

@@ -25,6 +25,7 @@ from chalicelib.ports import SourceKit
 from chalicelib.sources import load
 from chalicelib.wiring import Services
 from tests.support.authority import Authority, Issued
+from tests.support.fake_contacts import MemoryContactStore, memory_notifiers
 from tests.support.fake_syncs import MemoryCredentials, MemorySyncStore, MemoryTaskQueue
 from tests.support.fakes import (
     FixedClock,
@@ -74,6 +75,8 @@ class MemoryServices(KeptLog, Services):
         self.sync_store = MemorySyncStore(self.audit_store)
         self.sync_queue = MemoryTaskQueue()
         self.credentials = MemoryCredentials()
+        self.contact_store = MemoryContactStore(self.audit_store)
+        self.notifiers = memory_notifiers()
         self.idempotency = MemoryIdempotencyStore()
         self.vault = MemoryKeyVault()
         self.drop_box = MemoryDropBox(self.clock)

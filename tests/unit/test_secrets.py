@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -192,6 +193,64 @@ def test_a_token_is_in_no_table_no_log_and_no_other_answer():
         held = [token, account.json["token"], owner.admin.token, platform.token]
         kept = plain(cloud.items()) + cloud.services.log_stream.getvalue().encode() + b"".join(answers)
         assert found(kept, [t.encode() for t in held] + [t.removeprefix("cht_").encode() for t in held]) == []
+
+
+HOOK_TOKEN = "canary-t0ken-0f-the-h00k-5c1e9a7740b2"
+
+
+def misuse_of_url(client: Client, contact_id: str) -> list[bytes]:
+    """Ways of getting a channel wrong, and what they are answered."""
+    url = f"json://127.0.0.1:9/{HOOK_TOKEN}"
+    sound = {"kind": "apprise", "url": url}
+    wrong = [
+        {"name": "Ops", "channels": [{"kind": "email", "address": url}]},
+        {"name": "Ops", "channels": [{"kind": "apprise", "address": url}]},
+        {"name": "Ops", "channels": [{"kind": url, "url": url}]},
+        {"name": "Ops", "channels": [{"kind": "apprise", "url": [url]}]},
+        {"name": "Ops", "channels": [url]},
+        {"name": "Ops", "channels": [sound | {"id": "another"}]},
+        {"name": "Ops", "channels": [sound, sound]},
+        {"name": "Ops", "channels": [sound], "time_zone": "Mars"},
+        *(
+            {"name": "Ops", "channels": [{"kind": "apprise", "url": other}]}
+            for other in (
+                f"nosuch://{HOOK_TOKEN}",
+                f"mailtos://me:{HOOK_TOKEN}@gmail.com",
+                f"slack://{HOOK_TOKEN}",
+                f"file:///{HOOK_TOKEN}",
+                f"jsons://example.com/?template={HOOK_TOKEN}",
+                HOOK_TOKEN * 100,
+            )
+        ),
+    ]
+    answers = [client.post("/v1/contacts", one) for one in wrong]
+    assert {answer.status for answer in answers} == {400, 422}
+    answers += [client.patch(f"/v1/contacts/{contact_id}", {"channels": one["channels"]}) for one in wrong]
+    assert all(answer.status < 500 for answer in answers)
+    return [answer.content for answer in answers]
+
+
+def test_the_url_of_a_channel_is_in_no_log_no_table_no_answer_and_no_audit_record(caplog):
+    caplog.set_level(logging.DEBUG)
+    url = f"json://user:{HOOK_TOKEN}@127.0.0.1:9/{HOOK_TOKEN}?+X-Key={HOOK_TOKEN}"
+    body = {"name": "Ops", "channels": [{"kind": "apprise", "url": url}]}
+    with service_on_moto() as cloud:
+        owner = tenant(Client(cloud.services))
+        made = owner.admin.post("/v1/contacts", body, headers={"Idempotency-Key": "once"})
+        assert made.status == 201, made.text
+        again = owner.admin.post("/v1/contacts", body, headers={"Idempotency-Key": "once"})
+        place = f"/v1/contacts/{made.json['id']}"
+        held = cloud.services.contact_store.get(owner.account_id, made.json["id"])
+        opened = cloud.services.vault.open(held.key_context, held.sealed)
+        assert list(opened.values()) == [url.encode()], "the address can be found where it is"
+        tried = owner.admin.post(f"{place}/test")
+        assert [c["outcome"] for c in tried.json["channels"]] == ["failed"]
+        answers = [made.content, again.content, tried.content, *misuse_of_url(owner.admin, made.json["id"])]
+        answers += [owner.admin.patch(place, body | {"name": "New"}).content]
+        answers += [owner.viewer.get("/v1/contacts").content, owner.admin.get("/v1/audit-events?limit=100").content]
+        kept = plain(cloud.items()) + cloud.services.log_stream.getvalue().encode() + caplog.text.encode()
+        urls = [plain([r.url, sorted(r.headers.items())]) for r in cloud.sent]
+        assert found(kept + b"\n".join([*answers, *urls]), [HOOK_TOKEN.encode()]) == []
 
 
 def test_the_search_finds_a_key_wherever_it_is_hidden():

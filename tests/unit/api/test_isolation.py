@@ -12,6 +12,7 @@ from tests.support.service import MemoryServices, Tenant, fresh, issued_for, ope
 
 CA = {"kind": "root", "common_name": "Root", "algorithm": "ECC"}
 CSR = {"algorithm": "ECC", "common_name": "a.example.com"}
+CONTACT = {"name": "Ops", "channels": [{"kind": "email", "address": "ops@example.com"}]}
 #: A sound request for every route with an id, so that only the id decides.
 SOUND = {
     "GET /v1/certificates/{certificate_id}": ("", None),
@@ -31,6 +32,9 @@ SOUND = {
     "PUT /v1/pca/cas/{ca}/schedule": ("", {"every_hours": 1}),
     "GET /v1/pca/cas/{ca}/schedule": ("", None),
     "DELETE /v1/pca/cas/{ca}/schedule": ("", None),
+    "PATCH /v1/contacts/{contact_id}": ("", {"name": "taken-over"}),
+    "DELETE /v1/contacts/{contact_id}": ("", None),
+    "POST /v1/contacts/{contact_id}/test": ("", None),
 }
 
 
@@ -47,6 +51,7 @@ def ids(example) -> dict[str, str]:
         "issued_id": issued["id"],
         "certificate_id": uploaded(example.manager, "a.example.com", fields={"name": "theirs"})["id"],
         "csr_id": example.manager.post("/v1/csrs", CSR).json["id"],
+        "contact_id": example.admin.post("/v1/contacts", CONTACT).json["id"],
         "token_id": example.admin.post("/v1/tokens", {"name": "ci", "role": "viewer"}).json["id"],
     }
 
@@ -57,6 +62,8 @@ def everything(services: MemoryServices, account: Tenant) -> list:
     own += [v for (owner, _), v in services.certificate_store.materials.items() if owner == account.account_id]
     own += [v for (owner, _), v in services.csr_store.csrs.items() if owner == account.account_id]
     own += services.sync_store.rows(account.account_id)
+    own += services.contact_store.several(account.account_id)
+    own += [message for notifier in services.notifiers.values() for message in notifier.sent]
     for held in (services.authority_store.authorities, services.authority_store.issued, services.authority_store.lists):
         own += [v for (owner, _), v in held.items() if owner == account.account_id]
     tokens = [t for t in services.account_store.by_digest.values() if t.account_id == account.account_id]
@@ -142,7 +149,7 @@ def test_a_csr_of_another_account_is_unknown_to_an_upload(ids, other, path):
     assert answers[0] == answers[1]
 
 
-@pytest.mark.parametrize("path", ["/v1/certificates", "/v1/csrs", "/v1/tokens", "/v1/audit-events"])
+@pytest.mark.parametrize("path", ["/v1/certificates", "/v1/csrs", "/v1/tokens", "/v1/audit-events", "/v1/contacts"])
 def test_a_list_shows_nothing_of_another_account(ids, example, other, path):
     theirs = {item["id"] for item in example.admin.get(f"{path}?limit=100").json["items"]}
     mine = {item["id"] for item in other.admin.get(f"{path}?limit=100").json["items"]}
@@ -156,11 +163,12 @@ def test_a_filter_finds_nothing_of_another_account(ids, other, query):
     assert other.viewer.get(f"/v1/certificates?{query}").json == {"items": [], "next_cursor": None}
 
 
-@pytest.mark.parametrize("path", ["/v1/certificates", "/v1/csrs", "/v1/tokens", "/v1/audit-events"])
+@pytest.mark.parametrize("path", ["/v1/certificates", "/v1/csrs", "/v1/tokens", "/v1/audit-events", "/v1/contacts"])
 def test_a_cursor_of_another_account_is_refused(ids, example, other, path):
     for tenant in (example, other):
         uploaded(tenant.manager, "b.example.com", number=2)
         tenant.manager.post("/v1/csrs", CSR)
+        tenant.admin.post("/v1/contacts", CONTACT)
     cursor = quote(example.admin.get(f"{path}?limit=1").json["next_cursor"])
     assert example.admin.get(f"{path}?limit=1&cursor={cursor}").status == 200
     answer = other.admin.get(f"{path}?limit=1&cursor={cursor}")

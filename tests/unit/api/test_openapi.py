@@ -33,6 +33,7 @@ PRIVATE = [(method, path) for method, path in OPERATIONS if path not in PUBLIC]
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 ROLES = ("admin", "operator")
 ORIGIN = "http://certhaven.test"
+CONTACT = {"name": "Ops", "channels": [{"kind": "email", "address": "ops@example.com"}]}
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 
 
@@ -127,6 +128,7 @@ def world(role: str) -> World:
         "certificate_id": certificate["id"],
         "csr_id": csr["id"],
         "token_id": token["id"],
+        "contact_id": example.admin.post("/v1/contacts", CONTACT).json["id"],
         "account_id": locked_out(anyone),
     }
     good = {
@@ -145,6 +147,9 @@ def world(role: str) -> World:
         "pca_show_crl": {"format": "pem"},
         "pca_synchronise": {"ca": ca},
         "pca_set_schedule": {"every_hours": 12},
+        "contacts_create": CONTACT,
+        "contacts_change": {"name": "new name"},
+        "contacts_set_policy": {"days": [30, 7], "fractions": [3]},
         "access_create_token": {"name": "ci", "role": role},
         "access_create_account": {"name": "New", "site": "china", "entity": {"id": "entity-2", "kind": "enterprise"}},
         "access_change_account": {"name": "New"},
@@ -283,6 +288,7 @@ CHANGES = [
     {"reason": "key_compromise"},
     {"every_hours": 6},
     {"ca": "another"},
+    {"days": [1]},
 ]
 WITH_BODY = [(method, path) for method, path in OPERATIONS if "requestBody" in described(method, path)]
 

@@ -57,7 +57,13 @@ def test_every_problem_is_told_at_once():
 
 @pytest.mark.parametrize(("number", "wrong"), [(0, True), (1, False), (MAX_CHANNELS, False), (MAX_CHANNELS + 1, True)])
 def test_a_contact_has_one_to_five_channels(number, wrong):
-    assert told(spec(channels=(MAIL,) * number)) == (["channels"] if wrong else [])
+    channels = tuple(ChannelSpec("email", f"ops-{n}@example.com") for n in range(number))
+    assert told(spec(channels=channels)) == (["channels"] if wrong else [])
+
+
+def test_a_channel_is_named_once():
+    assert told(spec(channels=(MAIL, MAIL))) == ["channels"]
+    assert told(spec(channels=(ChannelSpec("apprise", SECRET), MAIL, ChannelSpec("apprise", SECRET)))) == ["channels"]
 
 
 def test_a_channel_stays_by_its_id_without_its_address():
@@ -115,7 +121,8 @@ def test_addresses_of_mail_are_taken(address):
     ["", "ops", "@example.com", "ops@", "ops@localhost", "ops@example.com, all@example.com", "ops@example.com\nBcc: x",
      "Ops <ops@example.com>", "o ps@example.com", ".ops@example.com", "o..ps@example.com", "ops@-example.com",
      "ops@example..com", "ops@[192.0.2.1]", "ops@192.0.2.1", '"o p"@example.com', "öps@example.com",
-     "ops@bücher.example", f"{'a' * 65}@example.com", f"a@{'b' * 63}.{'c' * 63}.{'d' * 63}.{'e' * 63}.com", "ops@exa_mple.com", "\ud800@a.b"],
+     "ops@bücher.example", f"{'a' * 65}@example.com",
+     f"a@{'b' * 63}.{'c' * 63}.{'d' * 63}.{'e' * 63}.com", "ops@exa_mple.com", "\ud800@a.b"],
 )  # fmt: skip
 def test_what_is_no_address_of_one_mailbox_is_refused_with_a_hint(address):
     problem = mail_problem(address)

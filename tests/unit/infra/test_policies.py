@@ -61,6 +61,9 @@ def asked(request) -> set[tuple[str, str]]:
     if urlsplit(request.url).netloc.startswith("sts."):
         assert parse_qs(request.body)["RoleArn"][0].partition("role/")[2].startswith("certhaven-")
         return {("sts:AssumeRole", ROLES)}
+    if urlsplit(request.url).netloc.startswith("email."):
+        assert urlsplit(request.url).path == "/v2/email/outbound-emails"
+        return {("ses:SendEmail", IDENTITIES), ("ses:SendRawEmail", IDENTITIES)}  # a raw message needs both
     return asked_of_s3(request)
 
 
@@ -93,6 +96,7 @@ def asked_of_dynamodb(action: str, body: dict) -> set[tuple[str, str]]:
 
 
 SECRETS = "arn:AWS::Partition:secretsmanager:AWS::Region:AWS::AccountId:secret:AWS::StackName/*"
+IDENTITIES = "arn:AWS::Partition:ses:AWS::Region:AWS::AccountId:identity/*"
 ROLES = "arn:AWS::Partition:iam::*:role/certhaven-*"
 
 
@@ -221,6 +225,18 @@ def walk_through_private_cas(owner) -> None:
     assert admin.post(f"/v1/pca/cas/{ca}/revocation", {}).status == 200
 
 
+def walk_through_contacts(admin) -> None:
+    channels = [{"kind": "email", "address": "ops@example.com"}, {"kind": "apprise", "url": "json://127.0.0.1:9/x"}]
+    made = admin.post("/v1/contacts", {"name": "Ops", "channels": channels}).json
+    admin.get("/v1/contacts")
+    place = f"/v1/contacts/{made['id']}"
+    assert admin.patch(place, {"channels": channels[:1]}).status == 200
+    assert admin.post(f"{place}/test").json["channels"][0]["outcome"] == "sent"
+    assert admin.delete(place).status == 204
+    assert admin.put("/v1/reminder-policy", {"days": [7]}).status == 200
+    admin.get("/v1/reminder-policy")
+
+
 def walk_through_accounts(platform) -> None:
     entity = {"id": "e", "kind": "enterprise"}
     made = platform.post("/v1/accounts", {"name": "B", "site": "china", "entity": entity}).json
@@ -244,6 +260,7 @@ def test_the_api_may_do_all_that_it_does_and_is_allowed_little_else(cloud, owner
     name_a_role(owner)
     wanted = needs(cloud, lambda: walk_through_the_api(owner)) | needs(cloud, lambda: walk_through_accounts(platform))
     wanted |= needs(cloud, lambda: walk_through_private_cas(owner))
+    wanted |= needs(cloud, lambda: walk_through_contacts(owner.admin))
     granted = {pair for pair in allowed("api_handler") if not pair[0].startswith("logs:")}
     assert wanted <= granted
     assert granted - wanted == set()

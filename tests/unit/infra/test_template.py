@@ -70,10 +70,11 @@ def test_every_table_is_on_demand_recoverable_encrypted_and_protected(model):
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
-#: What lies outside of the stack: secrets of its own prefix, and roles that accounts made for it.
+#: What lies outside of the stack: secrets of its own prefix, roles that accounts made for it, and senders of mail.
 OUTSIDE = {
     "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${AWS::StackName}/*",
     "arn:${AWS::Partition}:iam::*:role/certhaven-*",
+    "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*",
 }
 #: What starts and looks after jobs opens no key; neither does the authoriser.
 WITHOUT_KEYS = {"authorise", "pca-batch-sync", "pca-sync-schedule"}

@@ -8,18 +8,22 @@ from secrets import token_bytes
 
 import pytest
 
+from chalicelib.domain.contacts import ChannelState, Hours
 from chalicelib.domain.model import CertificateFilter, Material, SealedKeys, Source, Status, position_of
 from chalicelib.domain.pca import AuthorityKind, Revoked
+from chalicelib.domain.reminders import ReminderPolicy
 from chalicelib.ports import Remembered
 from chalicelib.store.accounts import DynamoAccountStore
 from chalicelib.store.audit import DynamoAuditStore
 from chalicelib.store.authorities import DynamoAuthorityStore
 from chalicelib.store.certificates import MAX_EVALUATED, DynamoCertificateStore
+from chalicelib.store.contacts import DynamoContactStore
 from chalicelib.store.csrs import DynamoCsrStore
 from chalicelib.store.idempotency import DynamoIdempotencyStore
 from chalicelib.store.tables import CertificateRow, IssuedRow, TermRow
 from tests.support.authority import NOW
 from tests.support.capacity import fill, item_size, metered, moto_table
+from tests.support.fake_contacts import channel, contact
 from tests.support.pca import authority, issued
 from tests.support.records import account, csr, event, material, record, token, ulid
 from tests.support.tables import moto_aws
@@ -120,6 +124,28 @@ def test_the_life_of_a_request_costs_what_the_docstrings_say():
     assert units(lambda: store.by_public_key(owner, made.public_key_fingerprint)) == (1, 0)
     assert units(lambda: store.page(owner, limit=20, cursor=None)) == (1, 0)
     assert units(lambda: store.delete(owner, made.id, event(owner))) == (0, 16)
+
+
+@pytest.mark.parametrize(
+    ("secret", "wanted"),
+    [(False, {"mark": 1, "update": 4, "delete": 6}), (True, {"mark": 3, "update": 6, "delete": 8})],
+    ids=["mail", "mail and a secret address"],
+)
+def test_the_life_of_a_contact_costs_what_the_docstrings_say(secret, wanted):
+    store, owner = DynamoContactStore(), ulid()
+    channels = (channel(), *([channel(kind="apprise", address="slack://")] if secret else []))
+    sealed = replace(SEALED, boxes={channels[-1].id: b"s" * 120}) if secret else None
+    made = contact(account_id=owner, channels=channels, sealed=sealed, hours=Hours("09:00", "17:00"))
+    failed = ChannelState(NOW, NOW, "Slack did not take the message: HTTP status 503.")
+    assert units(lambda: store.add(made, event(owner))) == (0, 6)
+    assert units(lambda: store.get(owner, made.id)) == (1, 0)
+    assert units(lambda: store.mark(made, {c.id: failed for c in channels})) == (0, wanted["mark"])
+    assert units(lambda: store.several(owner)) == (1, 0)
+    renamed = replace(made, name="New", version=2)
+    assert units(lambda: store.update(made, renamed, event(owner))) == (0, wanted["update"])
+    assert units(lambda: store.set_policy(owner, ReminderPolicy(), event(owner))) == (0, 4)
+    assert units(lambda: store.policy(owner)) == (1, 0)
+    assert units(lambda: store.delete(owner, made.id, event(owner))) == (0, wanted["delete"])
 
 
 def test_the_audit_trail_and_remembered_answers_cost_what_the_docstrings_say():
