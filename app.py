@@ -53,6 +53,12 @@ def pca_sync_schedule(event: CloudWatchEvent) -> dict[str, int]:
     return events.pca_sync_schedule(wiring.services(), events.request_id_of(event))
 
 
+@app.schedule(Rate(1, unit=Rate.HOURS), name="pca-renewal")
+def pca_renewal(event: CloudWatchEvent) -> dict[str, int]:
+    """Renew what is to renew by itself."""
+    return events.pca_renewal(wiring.services(), events.request_id_of(event))
+
+
 @app.schedule(Rate(1, unit=Rate.HOURS), name="drop-sweep")
 def drop_sweep(event: CloudWatchEvent) -> dict[str, int]:
     """Take up what events failed to bring, and report half pairs whose day is over."""

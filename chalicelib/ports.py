@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from chalicelib.domain.contacts import AddressProblem, ChannelState, Contact
-from chalicelib.domain.digests import Message
 from chalicelib.domain.model import (
     Account,
     AuditEvent,
@@ -25,10 +23,15 @@ from chalicelib.domain.model import (
     SealedKeys,
     Token,
 )
-from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
-from chalicelib.domain.reminders import ReminderPolicy, Watched
-from chalicelib.domain.scans import AccountScan, Bundle, Outbox, Reminder, ScanRun, ScanTask
-from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
+
+if TYPE_CHECKING:  # what most functions do without
+    from chalicelib.domain.contacts import AddressProblem, ChannelState, Contact
+    from chalicelib.domain.digests import Message
+    from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
+    from chalicelib.domain.reminders import ReminderPolicy, Watched
+    from chalicelib.domain.renewals import PlannedRenewal
+    from chalicelib.domain.scans import AccountScan, Bundle, Outbox, Reminder, ScanRun, ScanTask
+    from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
 
 
 class Clock(Protocol):
@@ -812,3 +815,19 @@ class NotifierKit:
     mail_from: str
     ses: Callable[[], Any]
     private: bool
+
+
+class RenewalStore(Protocol):
+    """Which certificates renew by themselves, and when: more than the truth may stand here, and never less."""
+
+    def plan(self, renewal: PlannedRenewal) -> None:
+        """Keep a plan; the same one twice is one."""
+        ...
+
+    def due(self, now: datetime) -> Iterator[PlannedRenewal]:
+        """Every account's renewals that are due, the longest waiting first."""
+        ...
+
+    def done(self, renewal: PlannedRenewal) -> None:
+        """Forget a plan; gone already is fine."""
+        ...

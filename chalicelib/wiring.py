@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from chalicelib.aws_roles import AwsRoles
     from chalicelib.functions.access import Access
     from chalicelib.functions.audit import Audit
+    from chalicelib.functions.auto_renewal import AutoRenewal
     from chalicelib.functions.catalogue import Catalogue
     from chalicelib.functions.contacts import Contacts
     from chalicelib.functions.conversions import Conversions
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from chalicelib.functions.drop import Drop
     from chalicelib.functions.pca_batch_sync import PcaBatchSync
     from chalicelib.functions.pca_intake import PcaIntake
+    from chalicelib.functions.pca_renewal import PcaRenewal
     from chalicelib.functions.private_ca import PrivateCa
     from chalicelib.functions.private_cas import PrivateCas
     from chalicelib.functions.upload_validate import UploadValidate
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
         IdempotencyStore,
         KeyVault,
         Notifier,
+        RenewalStore,
         SyncStore,
         TaskQueue,
     )
@@ -72,6 +75,7 @@ class Services:
     drop_box: DropBox
     authority_store: AuthorityStore
     sync_store: SyncStore
+    renewal_store: RenewalStore
     sync_queue: TaskQueue
     sources: Mapping[str, CertificateSource]
     contact_store: ContactStore
@@ -184,6 +188,20 @@ class Services:
         return Contacts(self.contact_store, self.vault, self.notifiers, audit=self.audit, clock=self.clock)
 
     @cached_property
+    def pca_renewal(self) -> PcaRenewal:
+        """Renewal by the built-in CA."""
+        from chalicelib.functions.pca_renewal import PcaRenewal
+
+        return PcaRenewal(self.certificate_store, self.authority_store, self.private_ca, self.audit, self.clock)
+
+    @cached_property
+    def auto_renewal(self) -> AutoRenewal:
+        """Certificates that renew by themselves."""
+        from chalicelib.functions.auto_renewal import AutoRenewal
+
+        return AutoRenewal(self.renewal_store, self.certificate_store, self.pca_renewal, self.audit, self.clock)
+
+    @cached_property
     def _pca_intake(self) -> PcaIntake:
         from chalicelib.functions.pca_intake import PcaIntake
 
@@ -261,6 +279,13 @@ class AwsServices(Services):
         from chalicelib.store.syncs import DynamoSyncStore
 
         return DynamoSyncStore()
+
+    @cached_property
+    def renewal_store(self) -> RenewalStore:  # type: ignore[override]
+        """Planned renewals, in the same table."""
+        from chalicelib.store.renewals import DynamoRenewalStore
+
+        return DynamoRenewalStore()
 
     @cached_property
     def sync_queue(self) -> TaskQueue:  # type: ignore[override]

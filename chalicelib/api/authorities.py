@@ -11,7 +11,6 @@ from chalicelib.api import pca_views as views
 from chalicelib.api.routes import ADMINS, MANAGERS, VIEWERS, Call, Reply, Routes
 from chalicelib.api.types import EmptyQuery
 from chalicelib.domain import pem
-from chalicelib.domain.pca import SyncStatus
 
 routes = Routes("pca")
 
@@ -65,7 +64,8 @@ def create_ca(call: Call[EmptyQuery, types.CaRequest]) -> types.CaView:
 )
 def issue_certificate(call: Call[EmptyQuery, types.LeafRequest]) -> types.IssuedDetail:
     """Issue a certificate for a server or client, by CSR or with a key made here."""
-    from chalicelib.functions.private_ca import LeafSpec  # as above
+    from chalicelib.domain.pca import SyncStatus  # as above
+    from chalicelib.functions.private_ca import LeafSpec
 
     body = call.body
     spec = LeafSpec(

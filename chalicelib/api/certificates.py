@@ -93,13 +93,17 @@ def show(call: Call[types.EmptyQuery, None]) -> types.CertificateDetail:
     statuses=(404, 409),
 )
 def change(call: Call[types.EmptyQuery, types.CertificatePatch]) -> types.CertificateView:
-    """Change name, tags, resource group or notifications."""
+    """Change name, tags, resource group, notifications, or whether it renews by itself."""
     body = call.body
+    if body.auto_renew is True:
+        # Planned before it is said: a plan without the word is dropped, the word without a plan would be forgotten.
+        call.services.auto_renewal.plan(call.caller, call.path["certificate_id"])
     wanted = CertificateChange(
         name=None if body.name is UNSET else body.name,
         tags=None if body.tags is UNSET else body.tags,
         resource_group=None if body.resource_group is UNSET else body.resource_group,
         notifications=None if body.notifications is UNSET else body.notifications,
+        auto_renew=None if body.auto_renew is UNSET else body.auto_renew,
     )
     certificate = call.services.catalogue.change(call.caller, call.path["certificate_id"], wanted)
     return views.certificate_view(certificate, call.services.clock())
@@ -152,8 +156,11 @@ def download(call: Call[types.DownloadQuery, None]) -> Reply:
     statuses=(404, 409, 422),
 )
 def renew(call: Call[types.EmptyQuery, types.RenewalRequest]) -> types.CertificateDetail:
-    """Replace a certificate by a new one, which takes over its name, tags, group and notices."""
+    """Replace a certificate by a new one, which takes over its name, tags and notices; `{}` has its CA issue it."""
     body = call.body
+    if body == types.RenewalRequest():
+        made, material = call.services.pca_renewal.renew(call.caller, call.path["certificate_id"])
+        return views.certificate_detail(made, material, call.services.clock())
     renewal = Renewal(
         as_bundle(body),
         name=body.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -109,14 +109,7 @@ def drop(services: Services, event: dict[str, Any], request_id: str) -> dict[str
 
 def drop_sweep(services: Services, request_id: str) -> dict[str, int]:
     """Take up overdue objects; answers how many groups came to each outcome."""
-    try:
-        counts = services.drop.sweep(request_id)
-    except ExceptionGroup as failures:
-        for error in failures.exceptions:
-            log_unforeseen(services, error, request_id)
-        raise  # for the alarm; a group's own message says nothing of what its errors say
-    services.log.info("drop-sweep", counts=counts, request_id=request_id)
-    return counts
+    return _scheduled(services, "drop-sweep", request_id, lambda: services.drop.sweep(request_id))
 
 
 def pca_sync_worker(services: Services, event: dict[str, Any], request_id: str) -> dict[str, Any]:
@@ -145,11 +138,23 @@ def pca_sync_worker(services: Services, event: dict[str, Any], request_id: str) 
 
 def pca_sync_schedule(services: Services, request_id: str) -> dict[str, int]:
     """Look after jobs and schedules; answers how many of each were touched."""
+    return _scheduled(services, "pca-sync-schedule", request_id, services.pca_batch_sync.sweep)
+
+
+def pca_renewal(services: Services, request_id: str) -> dict[str, int]:
+    """Renew what is due; answers how many were renewed, and how many failed."""
+    return _scheduled(services, "pca-renewal", request_id, services.auto_renewal.run)
+
+
+def _scheduled(
+    services: Services, function: str, request_id: str, work: Callable[[], Mapping[str, int]]
+) -> dict[str, int]:
+    """What a schedule did. What failed is logged by where it came from, and raised for the alarm."""
     try:
-        counts = dict(services.pca_batch_sync.sweep())
+        counts = dict(work())
     except ExceptionGroup as failures:
         for error in failures.exceptions:
             log_unforeseen(services, error, request_id)
-        raise  # as above
-    services.log.info("pca-sync-schedule", counts=counts, request_id=request_id)
+        raise  # a group's own message says nothing of what its errors say
+    services.log.info(function, counts=counts, request_id=request_id)
     return counts

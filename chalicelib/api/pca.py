@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from chalicelib.api import pca_types, pca_views, sync_types, sync_views, types
 from chalicelib.api.routes import MANAGERS, VIEWERS, Call, Routes
 from chalicelib.domain.cursors import decode_cursor, encode_cursor
 from chalicelib.domain.model import Caller
-from chalicelib.domain.sync import SyncJob
 from chalicelib.wiring import Services
+
+if TYPE_CHECKING:  # a cold start does without
+    from chalicelib.domain.sync import SyncJob
 
 routes = Routes("pca")
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.api import pca_types as types
 from chalicelib.api.views import finding_view, risk_view
 from chalicelib.domain.model import Material, Status
-from chalicelib.domain.pca import Authority, IssuedCertificate, SyncStatus
 from chalicelib.domain.policy import one_year_after
 from chalicelib.domain.status import days_left, status_between
-from chalicelib.functions.private_cas import Listed
+
+if TYPE_CHECKING:  # a cold start does without
+    from chalicelib.domain.pca import Authority, IssuedCertificate, SyncStatus
+    from chalicelib.functions.private_cas import Listed
 
 
 def authority_view(authority: Authority) -> types.CaView:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalicelib.api import sync_types
-from chalicelib.domain.sync import Chunk, Result, SyncJob, SyncSchedule
-from chalicelib.functions.private_cas import SourceState
+
+if TYPE_CHECKING:  # a cold start does without
+    from chalicelib.domain.sync import Chunk, Result, SyncJob, SyncSchedule
+    from chalicelib.functions.private_cas import SourceState
 
 
 def source_view(state: SourceState, *, emulated: bool) -> sync_types.SourceView:

@@ -103,6 +103,8 @@ class CertificateView(Answer, kw_only=True):
     updated_at: datetime
     replaces: str | None
     replaced_by: str | None
+    auto_renew: bool
+    renewal_problem: str | None
 
 
 class ChainLink(Answer, kw_only=True):
@@ -214,6 +216,7 @@ class CertificatePatch(Request, kw_only=True):
     tags: Tags | UnsetType = UNSET
     resource_group: ResourceGroup | UnsetType = UNSET
     notifications: bool | UnsetType = UNSET
+    auto_renew: bool | UnsetType = UNSET
 
 
 Limit = Annotated[int, Meta(ge=1, le=100)]

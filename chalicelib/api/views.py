@@ -78,6 +78,8 @@ def _common(certificate: Certificate, now: datetime) -> dict[str, Any]:
         "updated_at": certificate.updated_at,
         "replaces": certificate.replaces,
         "replaced_by": certificate.replaced_by,
+        "auto_renew": certificate.auto_renew,
+        "renewal_problem": certificate.renewal_problem,
     }
 
 

@@ -175,6 +175,7 @@ class Certificate:
     `version` grows with every change and guards writes. It starts at the moment of upload, in milliseconds since
     1970, and so grows over deletion and another upload of the same certificate too.
     `origin` names the event that made it (a dropped object's version), so that a repeat is known.
+    `auto_renew` is whether its CA is to renew it in time; `renewal_problem` is the code of what stood in the way.
     `material_id` is where its material lies when that belongs to the built-in CA, which keeps it; ``None`` for its own.
     """
 
@@ -208,6 +209,8 @@ class Certificate:
     replaced_by: str | None = None
     origin: str | None = None
     material_id: str | None = None
+    auto_renew: bool = False
+    renewal_problem: str | None = None
 
     @property
     def key_context(self) -> KeyContext:

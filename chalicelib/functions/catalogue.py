@@ -27,6 +27,7 @@ class CertificateChange:
     tags: Mapping[str, str] | None = None
     resource_group: str | None = None
     notifications: bool | None = None
+    auto_renew: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +70,14 @@ class Catalogue:
         return certificate, self._store.material(certificate)
 
     def change(self, caller: Caller, certificate_id: str, change: CertificateChange) -> Certificate:
-        """Change name, tags, resource group or notifications.
+        """Change name, tags, resource group, notifications, or whether it renews by itself.
 
         Raises:
             NotFound. InvalidRequest: nothing to change. Conflict: `NameTaken`, `ConcurrentChange`.
         """
         given = {
             name: value
-            for name in ("name", "tags", "resource_group", "notifications")
+            for name in ("name", "tags", "resource_group", "notifications", "auto_renew")
             if (value := getattr(change, name)) is not None
         }
         if not given:

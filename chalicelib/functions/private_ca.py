@@ -12,7 +12,7 @@ from typing import Final
 from chalicelib.domain import keys, pem
 from chalicelib.domain.certificate import ParsedCertificate, PublicKey
 from chalicelib.domain.errors import CertificateRefused, Conflict, InvalidRequest, TooLarge
-from chalicelib.domain.findings import Finding
+from chalicelib.domain.findings import Finding, warning
 from chalicelib.domain.issuing import Issuer, make_authority, make_certificate, make_crl
 from chalicelib.domain.keys import PrivateKey
 from chalicelib.domain.model import Caller, Csr, KeyContext, Material
@@ -56,6 +56,14 @@ REASONS: Final = (
     "cessation_of_operation",
     "privilege_withdrawn",
     "aa_compromise",
+)
+
+
+_KEY_ELSEWHERE: Final = warning(
+    "PrivateKeyElsewhere",
+    "The certificate was issued for a CSR: its private key lies where that was made.",
+    "It is watched for expiry; to deploy it from here, store the CSR with its key before it is issued.",
+    "private_key",
 )
 
 
@@ -203,7 +211,7 @@ class PrivateCa:
             chain=tuple(authority.certificate for authority in path),
             encryption_certificate=None,
             keys=None if key.private is None else self._vault.seal(context, {KEY_BOX: key.private.pem()}),
-            findings=verdict.findings,
+            findings=verdict.findings if key.private is not None else (*verdict.findings, _KEY_ELSEWHERE),
             domains=made.domains,
         )
         event = self._audit.event(

@@ -14,7 +14,6 @@ from chalicelib.domain.errors import (
     DuplicateCertificate,
     InvalidRequest,
     NameTaken,
-    NotFound,
 )
 from chalicelib.domain.findings import Finding, error, warning
 from chalicelib.domain.model import (
@@ -30,6 +29,7 @@ from chalicelib.domain.validation import Verdict, judge
 from chalicelib.functions.audit import Audit
 from chalicelib.functions.csrs import Csrs
 from chalicelib.functions.records import material_of, record_of
+from chalicelib.functions.succession import name_after, refuse_replaced, retired
 from chalicelib.ports import CertificateStore, Clock, KeyVault
 
 #: How often a suggested name that another upload took in the meantime is suggested anew.
@@ -149,16 +149,11 @@ class UploadValidate:
         own when the replacement has another name.
 
         Raises:
-            NotFound, CertificateRefused. InvalidRequest: `SourceCannotRenew`, for an empty request.
+            NotFound, CertificateRefused. InvalidRequest: too many tags.
             Conflict: `DuplicateCertificate`, `NameTaken`, `AlreadyReplaced`, `ConcurrentChange`.
         """
         old = self._store.get(caller.account_id, certificate_id)
-        self._refuse_replaced(old)
-        if renewal.bundle == Bundle():
-            raise InvalidRequest(
-                "SourceCannotRenew",
-                f"A certificate of source {old.source} is renewed by uploading its replacement; none was sent.",
-            )
+        refuse_replaced(self._store, old)
         upload = Upload(
             renewal.bundle,
             resource_group=old.resource_group if renewal.resource_group is None else renewal.resource_group,
@@ -167,20 +162,12 @@ class UploadValidate:
         )
         _check_tags(upload.tags)
         examined = self._examine(caller, renewal.bundle, renewal.csr_id)
-        name = self._name_after(caller, old, examined.verdict.leaf) if renewal.name is None else renewal.name
+        name = name_after(self._store, old, examined.verdict.leaf) if renewal.name is None else renewal.name
         conflicts = self._taken(caller, examined.verdict.leaf, None if name == old.name else name)
         leaf = _accepted(examined.verdict, conflicts)
         verdict = self._with_stored_key(examined)
         verdict = replace(verdict, findings=(*verdict.findings, *self._coverage(old, leaf)))
         new = replace(self._record(caller, leaf, verdict, upload, name), replaces=old.id, deployed=old.deployed)
-        retired = replace(
-            old,
-            name=_retired_name(old) if name == old.name else old.name,
-            notifications=False,
-            replaced_by=new.id,
-            version=old.version + 1,
-            updated_at=new.created_at,
-        )
         material = material_of(new, verdict, self._vault)
         event = self._audit.event(
             caller,
@@ -191,24 +178,8 @@ class UploadValidate:
             fingerprint=new.fingerprint,
             **_csr_used(examined),
         )
-        self._store.replace(old, retired, new, material, event)
+        self._store.replace(old, retired(old, new), new, material, event)
         return new, material
-
-    def _name_after(self, caller: Caller, old: Certificate, leaf: ParsedCertificate | None) -> str:
-        """What the replacement of a certificate is called: the same, or a free name like it where that is derived."""
-        if leaf is None or not naming.is_derived(old.name):
-            return _own_name(old)
-        return self._free_name(caller, naming.without_mark(old.name), leaf)
-
-    def _refuse_replaced(self, old: Certificate) -> None:
-        """Raises: Conflict: `AlreadyReplaced`, unless the replacement was deleted since."""
-        if old.replaced_by is None:
-            return
-        try:
-            self._store.get(old.account_id, old.replaced_by)
-        except NotFound:
-            return
-        raise Conflict("AlreadyReplaced", f"This certificate was already replaced, by {old.replaced_by}.")
 
     def _examine(self, caller: Caller, bundle: Bundle, csr_id: str | None) -> _Examined:
         reading = read(bundle)
@@ -351,16 +322,3 @@ def _key_elsewhere(csr_name: str) -> Finding:
         "It is watched for expiry; to deploy it from here, delete it and upload it with its key.",
         "private_key",
     )
-
-
-def _tail(old: Certificate) -> str:
-    return f"-replaced-{old.id[-6:].lower()}"
-
-
-def _own_name(old: Certificate) -> str:
-    """What a certificate was called before it was replaced."""
-    return old.name.removesuffix(_tail(old))
-
-
-def _retired_name(old: Certificate) -> str:
-    return old.name[: naming.MAX_NAME - len(_tail(old))] + _tail(old)

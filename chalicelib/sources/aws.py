@@ -153,8 +153,9 @@ class AwsPrivateCa:
         self._sleep = sleep
 
     def regions(self) -> Sequence[str]:
-        """Regions of the partition that the service runs in."""
-        return REGIONS[_partition(self._kit.region)]
+        """Regions of the partition that the service runs in, its own one first."""
+        own = self._kit.region
+        return sorted(REGIONS[_partition(own)], key=lambda region: (region != own, region))
 
     def setup_needed(self, account_id: str) -> str:
         """What is to be set for `role_arn`; the bucket, needed for lists of certificates only, is told with it."""

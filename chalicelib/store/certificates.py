@@ -262,10 +262,11 @@ def _give_up_name(writes: Writes, certificate: Certificate) -> None:
 
 
 def _first_writes(certificate: Certificate, material: Material) -> Writes:
-    """What every new certificate is: a record and its material."""
+    """What every new certificate is: a record, and its material unless that lies elsewhere."""
     writes = Writes()
     writes.put(_sound(_row(certificate)), CertificateRow.certificate_id.does_not_exist(), "id")
-    writes.put(_sound(material_row(certificate.account_id, certificate.id, material)))
+    if certificate.material_id is None:
+        writes.put(_sound(material_row(certificate.account_id, certificate.id, material)))
     return writes
 
 
@@ -436,6 +437,7 @@ _SAME: Final = [
     "replaced_by",
     "origin",
     "material_id",
+    "renewal_problem",
 ]
 
 
@@ -447,6 +449,7 @@ def _row(certificate: Certificate) -> CertificateRow:
         domains=list(certificate.domains),
         risks=list(certificate.risks),
         tags=dict(certificate.tags),
+        auto_renew=certificate.auto_renew or None,
         **{name: getattr(certificate, name) for name in _SAME},
     )
 
@@ -461,5 +464,6 @@ def _certificate(row: CertificateRow) -> Certificate:
         domains=tuple(row.domains),
         risks=tuple(row.risks),
         tags=row.tags,
+        auto_renew=bool(row.auto_renew),
         **same,
     )

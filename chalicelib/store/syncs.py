@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from pynamodb.expressions.update import Action
+from ulid import ULID
 
 from chalicelib.domain.cursors import decode_cursor, encode_cursor
 from chalicelib.domain.errors import NotFound
@@ -24,6 +25,8 @@ from chalicelib.store.transactions import ConditionFailedError, Writes
 
 ACTIVE: Final = "active"
 SCHEDULES: Final = "schedules"
+#: For so long jobs and their results can be looked at.
+KEPT: Final = timedelta(days=90)
 #: Workers of one job meet at its counters: they wait for one another longer than requests do.
 COUNTING_ATTEMPTS: Final = 14
 
@@ -87,7 +90,7 @@ class DynamoSyncStore:
         return _updated(job, actions, (SyncRow.step == job.step) & (SyncRow.planned == False))  # noqa: E712
 
     def chunks(self, account_id: str, job_id: str, first: int, limit: int) -> Sequence[Chunk]:
-        """Chunks of a job: 1 read unit for each 4 KB, mostly one for each."""
+        """Chunks of a job: 1 read unit for each 4 KB, one or two of them."""
         rows = SyncRow.query(
             account_id,
             SyncRow.item.between(_chunk_item(job_id, first), _chunk_item(job_id, 99_999_999)),
@@ -109,7 +112,12 @@ class DynamoSyncStore:
             SyncRow.failed.add(counts[Outcome.FAILED]),
             SyncRow.updated_at.set(at),
         ]
-        row = SyncRow(job.account_id, _chunk_item(job.id, chunk.number), results=_packed(map(_listed, results)))
+        row = SyncRow(
+            job.account_id,
+            _chunk_item(job.id, chunk.number),
+            results=_packed(map(_listed, results)),
+            expires_at=_expiry(job.id),
+        )
         writes = Writes()
         writes.put(row, SyncRow.wanted.exists(), "chunk")
         writes.update(SyncRow(job.account_id, _job_item(job.id)), actions, SyncRow.item.exists(), "job")
@@ -266,6 +274,7 @@ def _job_row(job: SyncJob) -> SyncRow:
         _job_item(job.id),
         code=code or None,
         reason=reason or None,
+        expires_at=_expiry(job.id),
         **{name: getattr(job, name) for name in _JOB},
     )
 
@@ -291,7 +300,12 @@ def _chunk_row(account_id: str, job_id: str, chunk: Chunk) -> SyncRow:
     wanted = [
         [w.id, w.certificate_id, None if w.revoked_at is None else w.revoked_at.isoformat()] for w in chunk.wanted
     ]
-    return SyncRow(account_id, _chunk_item(job_id, chunk.number), wanted=_packed(wanted))
+    return SyncRow(account_id, _chunk_item(job_id, chunk.number), wanted=_packed(wanted), expires_at=_expiry(job_id))
+
+
+def _expiry(job_id: str) -> datetime:
+    """Until when a job and its chunks are kept; its id is a ULID, which tells when it was made."""
+    return ULID.from_str(job_id).datetime + KEPT
 
 
 def _chunk(row: SyncRow) -> Chunk:

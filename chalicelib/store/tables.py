@@ -74,6 +74,8 @@ class CertificateRow(Model):
     replaced_by = UnicodeAttribute(null=True)
     origin = UnicodeAttribute(null=True)
     material_id = UnicodeAttribute(null=True)
+    auto_renew = BooleanAttribute(null=True)
+    renewal_problem = UnicodeAttribute(null=True)
 
 
 class MaterialRow(Model):
@@ -269,6 +271,7 @@ class IssuedRow(Model):
 class SyncRow(Model):
     """A job of synchronisation, a part of one, a schedule, or what is known of a certificate; `item` says which.
 
+    DynamoDB deletes jobs and their parts after `expires_at`.
     The partition is the account; or ``active``, or ``schedules``, for what is looked for in all accounts.
     """
 
@@ -303,6 +306,7 @@ class SyncRow(Model):
     every_hours = NumberAttribute(null=True)
     due_at = UTCDateTimeAttribute(null=True)
     last_job = UnicodeAttribute(null=True)
+    expires_at = TTLAttribute(null=True)
 
 
 class ScanRow(Model):

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.model import AuditEvent, Page
+from chalicelib.domain.renewals import PlannedRenewal
 from chalicelib.domain.sync import Chunk, Link, Outcome, Result, SyncJob, SyncSchedule, Task, Wanted
 from tests.support.fakes import MemoryAuditStore, _page
 
@@ -143,6 +144,22 @@ class MemorySyncStore:
         """All that is held of an account."""
         held = (self.jobs, self.parts, self.known, self.schedules)
         return [row for kind in held for place, row in sorted(kind.items()) if place[0] == account_id]
+
+
+class MemoryRenewalStore:
+    """Planned renewals as a dictionary."""
+
+    def __init__(self) -> None:
+        self.plans: dict[tuple[datetime, str, str], PlannedRenewal] = {}
+
+    def plan(self, renewal: PlannedRenewal) -> None:
+        self.plans[renewal.at, renewal.account_id, renewal.certificate_id] = renewal
+
+    def due(self, now: datetime) -> Iterator[PlannedRenewal]:
+        yield from [self.plans[place] for place in sorted(self.plans) if place[0] <= now]
+
+    def done(self, renewal: PlannedRenewal) -> None:
+        self.plans.pop((renewal.at, renewal.account_id, renewal.certificate_id), None)
 
 
 class MemoryTaskQueue:

@@ -162,7 +162,8 @@ class MemoryCertificateStore:
                 raise NameTaken(other)
             self._put(retired)
             self._put(new)
-            self.materials[new.account_id, new.id] = material
+            if new.material_id is None:
+                self.materials[new.account_id, new.id] = material
             self.audit.record(audit)
 
     def delete(self, certificate: Certificate, audit: AuditEvent) -> None:

@@ -26,7 +26,7 @@ from chalicelib.sources import load
 from chalicelib.wiring import Services
 from tests.support.authority import Authority, Issued
 from tests.support.fake_contacts import MemoryContactStore, memory_notifiers
-from tests.support.fake_syncs import MemoryCredentials, MemorySyncStore, MemoryTaskQueue
+from tests.support.fake_syncs import MemoryCredentials, MemoryRenewalStore, MemorySyncStore, MemoryTaskQueue
 from tests.support.fakes import (
     FixedClock,
     MemoryAccountStore,
@@ -74,6 +74,7 @@ class MemoryServices(KeptLog, Services):
         self.authority_store = MemoryAuthorityStore(self.audit_store, self.certificate_store.materials)
         self.sync_store = MemorySyncStore(self.audit_store)
         self.sync_queue = MemoryTaskQueue()
+        self.renewal_store = MemoryRenewalStore()
         self.credentials = MemoryCredentials()
         self.contact_store = MemoryContactStore(self.audit_store)
         self.notifiers = memory_notifiers()

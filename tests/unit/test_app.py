@@ -24,6 +24,7 @@ EXPECTED = {
     "upload-validate": "app.upload_validate",
     "drop": "app.drop",
     "drop-sweep": "app.drop_sweep",
+    "pca-renewal": "app.pca_renewal",
     "pca-batch-sync": "app.pca_batch_sync",
     "pca-sync-worker": "app.pca_sync_worker",
     "pca-sync-schedule": "app.pca_sync_schedule",

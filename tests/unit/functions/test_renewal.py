@@ -13,7 +13,6 @@ from chalicelib.domain.errors import (
     CertificateRefused,
     Conflict,
     DuplicateCertificate,
-    InvalidRequest,
     NotFound,
 )
 from chalicelib.domain.findings import Severity
@@ -118,12 +117,6 @@ class TestRenewal:
         assert caught.value.code == "ConcurrentChange"
         assert not house.holds(self.NEW)
         assert len(house.store.certificates) == 2
-
-    @pytest.mark.parametrize("csr_id", [None, "01J00000000000000000000000"])
-    def test_an_upload_cannot_issue_its_own_replacement(self, house, old, csr_id):
-        with pytest.raises(InvalidRequest) as caught:
-            house.renew(old, Bundle(), csr_id=csr_id)
-        assert caught.value.code == "SourceCannotRenew"
 
     def test_domains_that_the_replacement_does_not_cover_are_warned_of(self, house, old):
         new = house.renew(old, bundle(MIDDLE.issue("www.example.com", number=2)))

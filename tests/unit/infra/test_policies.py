@@ -340,3 +340,17 @@ def test_a_direct_start_of_a_synchronisation_may_do_all_that_it_does(cloud, owne
     wanted |= needs(cloud, lambda: answers.append(events.pca_batch_sync(cloud.services, named, "request")))
     assert [set(answer) for answer in answers] == [{"job"}, {"job"}]
     assert wanted <= allowed("pca-batch-sync")
+
+
+def test_renewals_by_the_built_in_ca_may_do_all_that_they_do(cloud, owner):
+    ca = built_in_ca(owner.admin)
+    owner.admin.post("/v1/pca/sync-jobs", {"ca": ca})
+    work_off(cloud)
+    one, two = owner.admin.get("/v1/certificates?source=pca").json["items"]
+    for held in (one, two):
+        assert owner.admin.patch(f"/v1/certificates/{held['id']}", {"auto_renew": True}).status == 200
+    owner.admin.patch(f"/v1/certificates/{two['id']}", {"name": "two"})
+    cloud.services.clock.now += timedelta(days=300)
+    wanted = needs(cloud, lambda: events.pca_renewal(cloud.services, "request"))
+    assert cloud.services.certificate_store.get(owner.account_id, one["id"]).replaced_by is not None
+    assert wanted <= allowed("pca-renewal")

@@ -93,7 +93,7 @@ def statements(file):
 
 def test_every_function_has_a_policy_of_its_own():
     files = list(functions().values())
-    assert len(files) == len(set(files)) == 8
+    assert len(files) == len(set(files)) == 9
     assert {p.name for p in CHALICE.glob("policy-*.json")} == set(files)
 
 
