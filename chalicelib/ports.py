@@ -694,22 +694,32 @@ class ScanStore(Protocol):
         """What waits in an outbox, oldest first."""
         ...
 
-    def sent(self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str | None, in_run: bool) -> None:
+    def sent(
+        self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str, in_run: bool, messages: int
+    ) -> None:
         """Note what was sent.
 
         Args:
             outbox: leased.
             bundles: at most `BUNDLE`, each with all the channels that have sent it.
             done: whether those are all of the contact's: the bundles are gone then.
-            run_id: the run that a message is counted in; ``None`` when there was none.
-            in_run: whether it is counted as sent in the run, else as made up for.
+            run_id: the run that messages are counted in.
+            in_run: whether they are counted as sent in the run, else as made up for.
+            messages: how many there were; 0 when there was nothing to say.
         """
         ...
 
     def failed(
-        self, outbox: Outbox, run_id: str | None, at: datetime, *, permanent: bool, contact_version: int
+        self,
+        outbox: Outbox,
+        run_id: str | None,
+        at: datetime,
+        *,
+        channels: int,
+        permanent: bool,
+        contact_version: int,
     ) -> None:
-        """Note that a channel failed, and count it in a run, if one is named. Arguments as `Outbox` has them."""
+        """Note that so many channels failed, and count them in a run, if one is named; the rest as `Outbox` has it."""
         ...
 
     def release(self, outbox: Outbox, *, empty: bool) -> None:

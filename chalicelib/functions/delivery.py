@@ -13,21 +13,14 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Final
 
-from chalicelib.domain.contacts import Channel, Contact
+from chalicelib.domain.contacts import Contact
 from chalicelib.domain.digests import MAX_ENTRIES, Digest, Message, Notice, render
 from chalicelib.domain.model import Certificate
 from chalicelib.domain.reminders import is_silent
 from chalicelib.domain.scans import BUNDLE, Bundle, Outbox, Reminder
-from chalicelib.ports import (
-    CertificateStore,
-    Clock,
-    ContactStore,
-    KeyVault,
-    KeyVaultError,
-    Notifier,
-    NotifyError,
-    ScanStore,
-)
+from chalicelib.functions.contacts import Contacts
+from chalicelib.functions.contacts import Delivery as Sent
+from chalicelib.ports import CertificateStore, Clock, ScanStore
 
 #: For so long a worker has an outbox to itself: longer than it may run.
 LEASE: Final = timedelta(minutes=10)
@@ -53,21 +46,17 @@ class Delivery:
     def __init__(
         self,
         scans: ScanStore,
-        contacts: ContactStore,
         certificates: CertificateStore,
+        contacts: Contacts,
         *,
-        notifiers: Mapping[str, Notifier],
-        vault: KeyVault,
         clock: Clock,
         console_url: str = "",
         render: Callable[[Digest], Message] = render,
     ) -> None:
-        """Take the stores, the notifiers by kind of channel, and what makes a message of a digest."""
+        """Take the stores, what sends, and what makes a message of a digest."""
         self._scans = scans
-        self._contacts = contacts
         self._certificates = certificates
-        self._notifiers = notifiers
-        self._vault = vault
+        self._contacts = contacts
         self._clock = clock
         self._console_url = console_url
         self._render = render
@@ -97,86 +86,56 @@ class Delivery:
         contact, outbox = attempt.contact, attempt.outbox
         while bundles := self._scans.bundles(contact.account_id, contact.id, BUNDLES_A_MESSAGE):
             totals = accumulate(len(bundle.reminders) for bundle in bundles)
-            failures = self._send(
-                attempt, [b for b, total in zip(bundles, totals, strict=True) if total <= REMINDERS_A_MESSAGE]
-            )
-            for _ in failures:
-                permanent = all(failure.permanent for failure in failures)
-                version = contact.version
-                self._scans.failed(outbox, attempt.run_id, attempt.now, permanent=permanent, contact_version=version)
+            part = [b for b, total in zip(bundles, totals, strict=True) if total <= REMINDERS_A_MESSAGE]
+            failures = self._send(attempt, part)
             if failures:
+                self._scans.failed(
+                    outbox,
+                    attempt.run_id,
+                    attempt.now,
+                    channels=len(failures),
+                    permanent=all(failure.permanent for failure in failures),
+                    contact_version=contact.version,
+                )
                 self._scans.release(outbox, empty=False)
                 return Delivered.FAILED
         self._scans.release(outbox, empty=True)
         return Delivered.SENT
 
-    def _send(self, attempt: _Attempt, bundles: Sequence[Bundle]) -> Sequence[NotifyError]:
+    def _send(self, attempt: _Attempt, bundles: Sequence[Bundle]) -> Sequence[Sent]:
         """Send bundles over every channel that has not sent them; gives what failed."""
         notices = self._notices(attempt, bundles)
         held = {bundle.id: bundle for bundle in bundles}
-        failures = []
-        for channel in attempt.contact.channels:
-            todo = [bundle for bundle in held.values() if channel.id not in bundle.sent_to]
-            told = [notice for bundle in todo for notice in notices[bundle.id]]
-            try:
-                if told:
-                    self._send_over(
-                        attempt,
-                        channel,
-                        Digest(
-                            id=todo[-1].id,
-                            account_id=attempt.contact.account_id,
-                            contact=attempt.contact,
-                            notices=tuple(told),
-                            made_at=attempt.now,
-                            console_url=self._console_url,
-                        ),
-                    )
-            except NotifyError as failure:
-                failures.append(failure)
-            else:
-                sent = [replace(bundle, sent_to=(*bundle.sent_to, channel.id)) for bundle in todo]
-                self._note(attempt, sent, counted=bool(told))
-                if told:
-                    self._contacts.mark(attempt.contact, {channel.id: channel.state.sent(attempt.now)})
-                held |= {bundle.id: bundle for bundle in sent}
+        failures: list[Sent] = []
+        for ids, channels in _by_bundles(attempt.contact, bundles).items():
+            told = [notice for one in ids for notice in notices[one]]
+            sent = self._send_over(attempt, channels, told) if told else []
+            failed = {one.channel.id for one in sent if not one.sent}
+            done = [one for one in channels if one not in failed]
+            held |= {one: replace(held[one], sent_to=(*held[one].sent_to, *done)) for one in ids}
+            # First of all, so that no crash has it sent again.
+            self._note(attempt, [held[one] for one in ids] if done else [], messages=len(done) if told else 0)
+            self._contacts.note(attempt.contact, sent)
+            failures += [one for one in sent if not one.sent]
         if not failures:  # what was sent over channels that the contact had is left
-            self._note(attempt, [bundle for bundle in bundles if held[bundle.id] is bundle], counted=False)
+            self._note(attempt, [bundle for bundle in bundles if held[bundle.id] is bundle], messages=0)
         return failures
 
-    def _send_over(self, attempt: _Attempt, channel: Channel, digest: Digest) -> None:
-        """Send a digest; that it failed is noted on the contact. Raises: NotifyError."""
-        contact = attempt.contact
-        try:
-            notifier = self._notifier(channel.kind)
-            address = self._secret_address(contact, channel) if notifier.secret else channel.address
-            notifier.send(address, self._render(digest))
-        except NotifyError as failure:
-            self._contacts.mark(contact, {channel.id: channel.state.failed(attempt.now, failure.problem)})
-            raise
+    def _send_over(self, attempt: _Attempt, channels: Sequence[str], told: Sequence[Notice]) -> Sequence[Sent]:
+        contact, outbox = attempt.contact, attempt.outbox
+        digest = Digest(outbox.last, contact.account_id, contact, tuple(told), attempt.now, self._console_url)
+        return self._contacts.send(contact, self._render(digest), channels)
 
-    def _notifier(self, kind: str) -> Notifier:
-        if kind not in self._notifiers:
-            raise NotifyError(f"There is no way to send over {kind!r:.20} here.", permanent=True)
-        return self._notifiers[kind]
-
-    def _secret_address(self, contact: Contact, channel: Channel) -> str:
-        try:
-            keys = {} if contact.sealed is None else self._vault.open(contact.key_context, contact.sealed)
-            return keys[channel.id].decode()
-        except (KeyVaultError, KeyError):
-            raise NotifyError("The address cannot be read any more. Set it again.", permanent=True) from None
-
-    def _note(self, attempt: _Attempt, bundles: Sequence[Bundle], *, counted: bool) -> None:
+    def _note(self, attempt: _Attempt, bundles: Sequence[Bundle], *, messages: int) -> None:
         """Note bundles with the channels that have sent them; those that all have sent are gone."""
         channels = {channel.id for channel in attempt.contact.channels}
+        in_run = attempt.run_id is not None
         for done in (True, False):
             part = [bundle for bundle in bundles if channels.issubset(bundle.sent_to) is done]
             if part:
-                run_id = (attempt.run_id or part[0].run_id) if counted else None
-                in_run = attempt.run_id is not None
-                self._scans.sent(attempt.outbox, part, done=done, run_id=run_id, in_run=in_run)
-                counted = False
+                run_id = attempt.run_id or part[0].run_id
+                self._scans.sent(attempt.outbox, part, done=done, run_id=run_id, in_run=in_run, messages=messages)
+                messages = 0
 
     def _notices(self, attempt: _Attempt, bundles: Sequence[Bundle]) -> Mapping[str, Sequence[Notice]]:
         """What is to be said of each bundle now: what was deleted, revoked or replaced since is not."""
@@ -193,6 +152,16 @@ class Delivery:
                 if certificate is not None and not is_silent(certificate):
                     found[bundle.id].append(_notice(certificate, reminder, late=late or reminder.late))
         return found
+
+
+def _by_bundles(contact: Contact, bundles: Sequence[Bundle]) -> Mapping[tuple[str, ...], Sequence[str]]:
+    """The channels by the bundles that they have to send; mostly all have to send all."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for channel in contact.channels:
+        todo = tuple(bundle.id for bundle in bundles if channel.id not in bundle.sent_to)
+        if todo:
+            found.setdefault(todo, []).append(channel.id)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

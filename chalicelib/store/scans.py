@@ -163,7 +163,9 @@ class DynamoScanStore:
         own = ScanRow.item.startswith(_bundle_item(contact_id, ""))
         return [_bundle(row) for row in ScanRow.query(account_id, own, limit=limit, consistent_read=True)]
 
-    def sent(self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str | None, in_run: bool) -> None:
+    def sent(
+        self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str, in_run: bool, messages: int
+    ) -> None:
         """Note what was sent: 4 write units for the counts, 2 for each begun KB of the bundles."""
         writes = Writes()
         for bundle in bundles:
@@ -172,10 +174,18 @@ class DynamoScanStore:
                 writes.delete(row)
             else:
                 writes.update(row, [ScanRow.sent_to.set(list(bundle.sent_to))], ScanRow.item.exists(), "bundle")
-        _commit_counted(writes, outbox.account_id, run_id, ScanRow.sent if in_run else ScanRow.made_up)
+        counter = ScanRow.sent if in_run else ScanRow.made_up
+        _commit_counted(writes, outbox.account_id, run_id if messages else None, counter, messages)
 
     def failed(
-        self, outbox: Outbox, run_id: str | None, at: datetime, *, permanent: bool, contact_version: int
+        self,
+        outbox: Outbox,
+        run_id: str | None,
+        at: datetime,
+        *,
+        channels: int,
+        permanent: bool,
+        contact_version: int,
     ) -> None:
         """Note a failure: 6 write units."""
         actions: list[Action] = [
@@ -186,7 +196,7 @@ class DynamoScanStore:
         writes = Writes()
         place = ScanRow(OPEN, f"{outbox.account_id}#{outbox.contact_id}")
         writes.update(place, actions, ScanRow.last.exists(), "outbox")
-        _commit_counted(writes, outbox.account_id, run_id, ScanRow.failed)
+        _commit_counted(writes, outbox.account_id, run_id, ScanRow.failed, channels)
 
     def release(self, outbox: Outbox, *, empty: bool) -> None:
         """Give an outbox back: 1 write unit, 2 when a bundle came in the meantime."""
@@ -204,12 +214,18 @@ class DynamoScanStore:
             batch.delete(ScanRow(OPEN, f"{account_id}#{contact_id}"))
 
 
-def _commit_counted(writes: Writes, account_id: str, run_id: str | None, counter: Any) -> None:  # noqa: ANN401 - PynamoDB's
-    """Carry writes out, and count one in a run and the account's part of it, as long as those are kept."""
+def _commit_counted(
+    writes: Writes,
+    account_id: str,
+    run_id: str | None,
+    counter: Any,  # noqa: ANN401 - PynamoDB's
+    number: int,
+) -> None:
+    """Carry writes out, and count in a run and the account's part of it, as long as those are kept."""
     bare = Writes(list(writes.deletes), list(writes.puts), list(writes.updates))
     if run_id is not None:
         for place in ((RUNS, run_id), (account_id, _part_item(run_id))):
-            writes.update(ScanRow(*place), [counter.add(1)], ScanRow.item.exists(), "count")
+            writes.update(ScanRow(*place), [counter.add(number)], ScanRow.item.exists(), "count")
     try:
         writes.commit(attempts=COUNTING_ATTEMPTS)
     except ConditionFailedError as failed:

@@ -237,7 +237,7 @@ def test_an_outbox_is_open_as_long_as_something_waits(held):
     assert held.outboxes() == [held.contact]
     assert held.contact in {o.contact_id for o in held.store.outboxes()}
     outbox = held.lease()
-    held.store.sent(outbox, [bundle], done=True, run_id=held.run_id, in_run=True)
+    held.store.sent(outbox, [bundle], done=True, run_id=held.run_id, in_run=True, messages=1)
     assert held.waiting() == []
     held.store.release(outbox, empty=True)
     assert held.outboxes() == []
@@ -274,7 +274,7 @@ def test_a_bundle_that_comes_while_others_are_sent_keeps_the_outbox_open(held):
     first = held.claim(reminder())
     outbox = held.lease()
     second = held.claim(reminder("two"))
-    held.store.sent(outbox, [first], done=True, run_id=held.run_id, in_run=False)
+    held.store.sent(outbox, [first], done=True, run_id=held.run_id, in_run=False, messages=1)
     held.store.release(outbox, empty=True)
     assert (held.outboxes(), held.waiting()) == ([held.contact], [second])
     assert held.lease() is not None
@@ -285,10 +285,10 @@ def test_each_channel_is_noted_until_all_have_sent(held):
     bundle = held.claim(reminder())
     outbox = held.lease()
     mailed = replace(bundle, sent_to=("mail",))
-    held.store.sent(outbox, [mailed], done=False, run_id=held.run_id, in_run=True)
+    held.store.sent(outbox, [mailed], done=False, run_id=held.run_id, in_run=True, messages=1)
     (known,) = held.waiting()
     assert known == mailed
-    held.store.sent(outbox, [known], done=True, run_id=held.run_id, in_run=True)
+    held.store.sent(outbox, [known], done=True, run_id=held.run_id, in_run=True, messages=1)
     assert held.waiting() == []
     assert held.run.sent == 2
 
@@ -296,8 +296,8 @@ def test_each_channel_is_noted_until_all_have_sent(held):
 def test_what_is_sent_and_gone_does_not_come_back(held):
     bundle = held.claim(reminder())
     outbox = held.lease()
-    held.store.sent(outbox, [bundle], done=True, run_id=None, in_run=True)
-    held.store.sent(outbox, [bundle], done=False, run_id=None, in_run=True)
+    held.store.sent(outbox, [bundle], done=True, run_id=held.run_id, in_run=True, messages=0)
+    held.store.sent(outbox, [bundle], done=False, run_id=held.run_id, in_run=True, messages=0)
     assert held.waiting() == []
     assert held.run.sent == 0
     assert held.claim(reminder()) is None, "the ledger stays"
@@ -306,7 +306,7 @@ def test_what_is_sent_and_gone_does_not_come_back(held):
 def test_a_failure_is_kept_with_the_outbox_and_counted_until_it_is_empty(held):
     bundle = held.claim(reminder())
     outbox = held.lease()
-    held.store.failed(outbox, held.run_id, NOW + SECOND, permanent=True, contact_version=7)
+    held.store.failed(outbox, held.run_id, NOW + SECOND, channels=1, permanent=True, contact_version=7)
     held.store.release(outbox, empty=False)
     (known,) = held.store.outboxes(held.account)
     assert (known.failed_at, known.permanent, known.contact_version) == (NOW + SECOND, True, 7)
@@ -315,7 +315,7 @@ def test_a_failure_is_kept_with_the_outbox_and_counted_until_it_is_empty(held):
     (known,) = held.store.outboxes(held.account)
     assert known.permanent, "a new bundle mends nothing"
     outbox = held.lease()
-    held.store.sent(outbox, held.waiting(), done=True, run_id=bundle.run_id, in_run=False)
+    held.store.sent(outbox, held.waiting(), done=True, run_id=bundle.run_id, in_run=False, messages=1)
     held.store.release(outbox, empty=True)
     held.claim(reminder("three"))
     (known,) = held.store.outboxes(held.account)
@@ -325,8 +325,8 @@ def test_a_failure_is_kept_with_the_outbox_and_counted_until_it_is_empty(held):
 def test_counts_of_a_run_that_is_kept_no_more_are_left_out(held):
     bundle = held.claim(reminder())
     outbox = held.lease()
-    held.store.failed(outbox, "run-nothing", NOW, permanent=False, contact_version=1)
-    held.store.sent(outbox, [bundle], done=True, run_id="run-nothing", in_run=False)
+    held.store.failed(outbox, "run-nothing", NOW, channels=1, permanent=False, contact_version=1)
+    held.store.sent(outbox, [bundle], done=True, run_id="run-nothing", in_run=False, messages=1)
     assert held.waiting() == []
     assert (held.run.failed, held.run.made_up) == (0, 0)
 

@@ -123,7 +123,9 @@ class MemoryScanStore:
         with self._lock:
             return list(self.waiting.get((account_id, contact_id), {}).values())[:limit]
 
-    def sent(self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str | None, in_run: bool) -> None:
+    def sent(
+        self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str, in_run: bool, messages: int
+    ) -> None:
         with self._lock:
             held = self.waiting.get((outbox.account_id, outbox.contact_id), {})
             if not done and any(bundle.id not in held for bundle in bundles):
@@ -133,17 +135,24 @@ class MemoryScanStore:
                     held.pop(bundle.id, None)
                 else:
                     held[bundle.id] = replace(held[bundle.id], sent_to=bundle.sent_to)
-            self._count(outbox.account_id, run_id, "sent" if in_run else "made_up")
+            self._count(outbox.account_id, run_id, "sent" if in_run else "made_up", messages)
 
     def failed(
-        self, outbox: Outbox, run_id: str | None, at: datetime, *, permanent: bool, contact_version: int
+        self,
+        outbox: Outbox,
+        run_id: str | None,
+        at: datetime,
+        *,
+        channels: int,
+        permanent: bool,
+        contact_version: int,
     ) -> None:
         with self._lock:
             place = outbox.account_id, outbox.contact_id
             if place in self.open:
                 fields = {"failed_at": at, "permanent": permanent, "contact_version": contact_version}
                 self.open[place] = replace(self.open[place], **fields)
-                self._count(outbox.account_id, run_id, "failed")
+                self._count(outbox.account_id, run_id, "failed", channels)
 
     def release(self, outbox: Outbox, *, empty: bool) -> None:
         with self._lock:
@@ -161,11 +170,11 @@ class MemoryScanStore:
             self.open.pop((account_id, contact_id), None)
             self.waiting.pop((account_id, contact_id), None)
 
-    def _count(self, account_id: str, run_id: str | None, counter: str) -> None:
+    def _count(self, account_id: str, run_id: str | None, counter: str, number: int) -> None:
         run, part = self.all_runs.get(run_id or ""), self.parts.get((account_id, run_id or ""))
         if run is not None and part is not None:
-            self.all_runs[run.id] = replace(run, **{counter: getattr(run, counter) + 1})
-            self.parts[account_id, run.id] = replace(part, **{counter: getattr(part, counter) + 1})
+            self.all_runs[run.id] = replace(run, **{counter: getattr(run, counter) + number})
+            self.parts[account_id, run.id] = replace(part, **{counter: getattr(part, counter) + number})
 
     def rows(self, account_id: str) -> list[object]:
         """All that is held of an account."""

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from chalicelib.domain.contacts import Contact
 from chalicelib.domain.digests import Digest, Message
 from chalicelib.domain.model import Certificate
+from chalicelib.functions.audit import Audit
+from chalicelib.functions.contacts import Contacts
 from chalicelib.functions.delivery import Delivery
 from chalicelib.functions.scan import Scan, ScanFailedError, Ticked
 from chalicelib.ports import NotifyError
@@ -20,7 +22,7 @@ from chalicelib.store.scans import DynamoScanStore
 from tests.support.authority import NOW
 from tests.support.fake_contacts import MemoryContactStore, channel, contact
 from tests.support.fake_scans import MemoryScanQueue, MemoryScanStore
-from tests.support.fakes import FixedClock, MemoryAccountStore, MemoryCertificateStore, MemoryKeyVault
+from tests.support.fakes import FixedClock, MemoryAccountStore, MemoryAuditStore, MemoryCertificateStore, MemoryKeyVault
 from tests.support.records import account, event, material, record, token, ulid
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -91,15 +93,9 @@ class World:
     def scan(self) -> Scan:
         """A worker that knows nothing but what is in the stores."""
         stores = self.stores
-        delivery = Delivery(
-            stores.scans,
-            stores.contacts,
-            stores.certificates,
-            notifiers={"email": self.post},
-            vault=MemoryKeyVault(),
-            clock=self.clock,
-            render=as_json,
-        )
+        audit = Audit(MemoryAuditStore(), self.clock)
+        contacts = Contacts(stores.contacts, MemoryKeyVault(), {"email": self.post}, audit=audit, clock=self.clock)
+        delivery = Delivery(stores.scans, stores.certificates, contacts, clock=self.clock, render=as_json)
         return Scan(
             stores.accounts,
             stores.certificates,

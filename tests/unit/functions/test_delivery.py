@@ -9,13 +9,9 @@ import pytest
 
 from chalicelib.domain.contacts import Hours
 from chalicelib.domain.scans import RunState
-from chalicelib.functions.delivery import Delivery
-from chalicelib.functions.scan import ScanFailedError
 from chalicelib.ports import NotifyError
-from tests.support.fake_contacts import channel
-from tests.support.fakes import MemoryKeyVault
 from tests.support.records import event
-from tests.support.scanning import DAY, World, as_json
+from tests.support.scanning import DAY, World
 
 MINUTE = timedelta(minutes=1)
 
@@ -196,48 +192,15 @@ def test_a_worker_that_is_killed_while_it_sends_keeps_others_away_until_it_must_
     class Killed(BaseException):
         pass
 
-    def die(address, message):
+    def die(*_):
         raise Killed
 
-    world.post.send = die
+    world.stores.scans.bundles = die
     with pytest.raises(Killed):
         world.tick(force=True)
-    del world.post.send
+    del world.stores.scans.bundles
     world.tick()
     assert world.post.told == []
     world.clock.advance(10 * MINUTE)
     world.tick()
     assert told(world) == [("7d", False)]
-
-
-def test_secret_addresses_are_opened_for_sending_only(world):
-    vault = MemoryKeyVault()
-    secret = channel(kind="apprise", address="slack://")
-    made = world.contact(channels=(secret, channel(kind="apprise", address="slack://"), channel(kind="pager")))
-    sealed = vault.seal(made.key_context, {secret.id: b"slack://token"})
-    world.stores.contacts.update(made, replace(made, sealed=sealed, version=2), event())
-    world.certificate(6 * DAY)
-    stores = world.stores
-    world.post.secret = True
-    delivery = Delivery(
-        stores.scans,
-        stores.contacts,
-        stores.certificates,
-        notifiers={"apprise": world.post},
-        vault=vault,
-        clock=world.clock,
-        render=as_json,
-    )
-    scan = world.scan
-    scan._delivery = delivery
-    scan.tick(force=True)
-    (task,) = world.queue.take()
-    with pytest.raises(ScanFailedError):
-        scan.work(task)
-    assert [t.address for t in world.post.told] == ["slack://token"]
-    states = [c.state.problem for c in stores.contacts.get(world.account, made.id).channels]
-    assert states == [
-        "",
-        "The address cannot be read any more. Set it again.",
-        "There is no way to send over 'pager' here.",
-    ]
