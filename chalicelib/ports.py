@@ -709,17 +709,8 @@ class ScanStore(Protocol):
         """
         ...
 
-    def failed(
-        self,
-        outbox: Outbox,
-        run_id: str | None,
-        at: datetime,
-        *,
-        channels: int,
-        permanent: bool,
-        contact_version: int,
-    ) -> None:
-        """Note that so many channels failed, and count them in a run, if one is named; the rest as `Outbox` has it."""
+    def failed(self, outbox: Outbox, run_id: str | None, at: datetime, *, channels: int) -> None:
+        """Note that so many channels failed, and count them in a run, if one is named."""
         ...
 
     def release(self, outbox: Outbox, *, empty: bool) -> None:

@@ -116,8 +116,6 @@ class Outbox:
     Attributes:
         last: id of the newest bundle.
         failed_at: when a channel last failed; ``None`` when none has since the outbox was empty.
-        permanent: whether it will fail again until the contact is changed.
-        contact_version: of the contact as it was then.
         leased_until: until when a worker has it to itself.
     """
 
@@ -125,8 +123,6 @@ class Outbox:
     contact_id: str
     last: str
     failed_at: datetime | None = None
-    permanent: bool = False
-    contact_version: int = 0
     leased_until: datetime | None = None
 
 

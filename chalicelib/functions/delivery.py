@@ -36,7 +36,7 @@ class Delivered(StrEnum):
     #: Outside of the contact's hours.
     HELD = "held"
     FAILED = "failed"
-    #: Another worker has it, or it is of no use to try before something changes.
+    #: Another worker has it.
     LEFT = "left"
 
 
@@ -77,9 +77,6 @@ class Delivery:
         outbox = self._scans.lease(contact.account_id, contact.id, now, now + LEASE)
         if outbox is None:
             return Delivered.LEFT
-        if run_id is None and outbox.permanent and outbox.contact_version == contact.version:
-            self._scans.release(outbox, empty=False)
-            return Delivered.LEFT
         return self._empty(_Attempt(contact, outbox, run_id, known or {}, now))
 
     def _empty(self, attempt: _Attempt) -> Delivered:
@@ -89,24 +86,17 @@ class Delivery:
             part = [b for b, total in zip(bundles, totals, strict=True) if total <= REMINDERS_A_MESSAGE]
             failures = self._send(attempt, part)
             if failures:
-                self._scans.failed(
-                    outbox,
-                    attempt.run_id,
-                    attempt.now,
-                    channels=len(failures),
-                    permanent=all(failure.permanent for failure in failures),
-                    contact_version=contact.version,
-                )
+                self._scans.failed(outbox, attempt.run_id, attempt.now, channels=failures)
                 self._scans.release(outbox, empty=False)
                 return Delivered.FAILED
         self._scans.release(outbox, empty=True)
         return Delivered.SENT
 
-    def _send(self, attempt: _Attempt, bundles: Sequence[Bundle]) -> Sequence[Sent]:
-        """Send bundles over every channel that has not sent them; gives what failed."""
+    def _send(self, attempt: _Attempt, bundles: Sequence[Bundle]) -> int:
+        """Send bundles over every channel that has not sent them; gives how many channels failed."""
         notices = self._notices(attempt, bundles)
         held = {bundle.id: bundle for bundle in bundles}
-        failures: list[Sent] = []
+        failures = 0
         for ids, channels in _by_bundles(attempt.contact, bundles).items():
             told = [notice for one in ids for notice in notices[one]]
             sent = self._send_over(attempt, channels, told) if told else []
@@ -116,7 +106,7 @@ class Delivery:
             # First of all, so that no crash has it sent again.
             self._note(attempt, [held[one] for one in ids] if done else [], messages=len(done) if told else 0)
             self._contacts.note(attempt.contact, sent)
-            failures += [one for one in sent if not one.sent]
+            failures += len(failed)
         if not failures:  # what was sent over channels that the contact had is left
             self._note(attempt, [bundle for bundle in bundles if held[bundle.id] is bundle], messages=0)
         return failures

@@ -177,25 +177,11 @@ class DynamoScanStore:
         counter = ScanRow.sent if in_run else ScanRow.made_up
         _commit_counted(writes, outbox.account_id, run_id if messages else None, counter, messages)
 
-    def failed(
-        self,
-        outbox: Outbox,
-        run_id: str | None,
-        at: datetime,
-        *,
-        channels: int,
-        permanent: bool,
-        contact_version: int,
-    ) -> None:
+    def failed(self, outbox: Outbox, run_id: str | None, at: datetime, *, channels: int) -> None:
         """Note a failure: 6 write units."""
-        actions: list[Action] = [
-            ScanRow.failed_at.set(at),
-            ScanRow.permanent.set(permanent),
-            ScanRow.contact_version.set(contact_version),
-        ]
         writes = Writes()
         place = ScanRow(OPEN, f"{outbox.account_id}#{outbox.contact_id}")
-        writes.update(place, actions, ScanRow.last.exists(), "outbox")
+        writes.update(place, [ScanRow.failed_at.set(at)], ScanRow.last.exists(), "outbox")
         _commit_counted(writes, outbox.account_id, run_id, ScanRow.failed, channels)
 
     def release(self, outbox: Outbox, *, empty: bool) -> None:
@@ -330,12 +316,4 @@ def _bundle(row: ScanRow) -> Bundle:
 
 
 def _outbox(row: ScanRow) -> Outbox:
-    return Outbox(
-        row.account_id,
-        row.contact_id,
-        row.last,
-        row.failed_at,
-        permanent=bool(row.permanent),
-        contact_version=int(row.contact_version or 0),
-        leased_until=row.leased_until,
-    )
+    return Outbox(row.account_id, row.contact_id, row.last, row.failed_at, row.leased_until)

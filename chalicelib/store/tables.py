@@ -343,8 +343,6 @@ class ScanRow(Model):
     sent_to = _texts(null=True)
     last = UnicodeAttribute(null=True)
     failed_at = UTCDateTimeAttribute(null=True)
-    permanent = BooleanAttribute(null=True)
-    contact_version = NumberAttribute(null=True)
     leased_until = UTCDateTimeAttribute(null=True)
     expires_at = TTLAttribute(null=True)
 

@@ -306,26 +306,26 @@ def test_what_is_sent_and_gone_does_not_come_back(held):
 def test_a_failure_is_kept_with_the_outbox_and_counted_until_it_is_empty(held):
     bundle = held.claim(reminder())
     outbox = held.lease()
-    held.store.failed(outbox, held.run_id, NOW + SECOND, channels=1, permanent=True, contact_version=7)
+    held.store.failed(outbox, held.run_id, NOW + SECOND, channels=1)
     held.store.release(outbox, empty=False)
     (known,) = held.store.outboxes(held.account)
-    assert (known.failed_at, known.permanent, known.contact_version) == (NOW + SECOND, True, 7)
+    assert known.failed_at == NOW + SECOND
     assert (held.run.failed, held.part.failed) == (1, 1)
     held.claim(reminder("two"))
     (known,) = held.store.outboxes(held.account)
-    assert known.permanent, "a new bundle mends nothing"
+    assert known.failed_at, "a new bundle mends nothing"
     outbox = held.lease()
     held.store.sent(outbox, held.waiting(), done=True, run_id=bundle.run_id, in_run=False, messages=1)
     held.store.release(outbox, empty=True)
     held.claim(reminder("three"))
     (known,) = held.store.outboxes(held.account)
-    assert (known.failed_at, known.permanent) == (None, False)
+    assert known.failed_at is None
 
 
 def test_counts_of_a_run_that_is_kept_no_more_are_left_out(held):
     bundle = held.claim(reminder())
     outbox = held.lease()
-    held.store.failed(outbox, "run-nothing", NOW, channels=1, permanent=False, contact_version=1)
+    held.store.failed(outbox, "run-nothing", NOW, channels=1)
     held.store.sent(outbox, [bundle], done=True, run_id="run-nothing", in_run=False, messages=1)
     assert held.waiting() == []
     assert (held.run.failed, held.run.made_up) == (0, 0)

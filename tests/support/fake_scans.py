@@ -137,21 +137,11 @@ class MemoryScanStore:
                     held[bundle.id] = replace(held[bundle.id], sent_to=bundle.sent_to)
             self._count(outbox.account_id, run_id, "sent" if in_run else "made_up", messages)
 
-    def failed(
-        self,
-        outbox: Outbox,
-        run_id: str | None,
-        at: datetime,
-        *,
-        channels: int,
-        permanent: bool,
-        contact_version: int,
-    ) -> None:
+    def failed(self, outbox: Outbox, run_id: str | None, at: datetime, *, channels: int) -> None:
         with self._lock:
             place = outbox.account_id, outbox.contact_id
             if place in self.open:
-                fields = {"failed_at": at, "permanent": permanent, "contact_version": contact_version}
-                self.open[place] = replace(self.open[place], **fields)
+                self.open[place] = replace(self.open[place], failed_at=at)
                 self._count(outbox.account_id, run_id, "failed", channels)
 
     def release(self, outbox: Outbox, *, empty: bool) -> None:

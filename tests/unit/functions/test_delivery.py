@@ -141,9 +141,9 @@ def test_what_became_due_while_a_channel_was_down_goes_in_one_message(world):
     ]
 
 
-def test_a_channel_that_cannot_work_is_tried_daily_until_its_contact_is_changed(world):
-    held = world.contact()
-    world.certificate(20 * DAY)
+def test_what_failed_is_tried_again_with_every_tick(world):
+    world.contact()
+    world.certificate(6 * DAY)
     world.post.down["ops@example.com"] = True
     world.next_run()
     tries = []
@@ -153,14 +153,9 @@ def test_a_channel_that_cannot_work_is_tried_daily_until_its_contact_is_changed(
         raise NotifyError("no such address", permanent=True)
 
     world.post.send = refuse
-    world.pass_time(47)
-    assert tries == [6]
-    del world.post.send
-    world.post.down.clear()
-    known = world.stores.contacts.get(world.account, held.id)
-    world.stores.contacts.update(known, replace(known, name="mended", version=2), event())
-    world.pass_time()
-    assert len(world.post.told) == 1
+    world.pass_time(3)
+    assert tries == [7, 8, 9]
+    assert world.latest.failed == 1, "tries after a run count for none"
 
 
 def test_a_contact_that_fails_holds_up_no_other(world):

@@ -34,7 +34,6 @@ class Person:
     waiting: dict[str, list] = field(default_factory=dict)
     claimed: set = field(default_factory=set)
     failed_at: datetime | None = None
-    given_up: bool = False
 
     def hears(self, now):
         if self.hours is None:
@@ -73,7 +72,7 @@ class Model:
                     self._look(one, certificate, now)
             self.fresh.clear()
             self.scanned = now
-        self.send(now, in_run=True)
+        self.send(now)
 
     def _look(self, one, certificate, now):
         since = self.fresh.get(one)
@@ -89,17 +88,13 @@ class Model:
                 for waiting in person.waiting.values():
                     waiting.append((one, key, late, now))
 
-    def send(self, now, *, in_run=False):
+    def send(self, now):
         for person in self.people.values():
             left = any(person.waiting.values())
-            if not left or not person.hears(now) or (person.given_up and not in_run):
+            if not left or not person.hears(now):
                 continue
             failures = [a for a, waiting in person.waiting.items() if self._send(person, a, waiting, now)]
-            if failures:
-                person.given_up = all(self.down[a] for a in failures)
-                person.failed_at = now
-            else:
-                person.failed_at, person.given_up = None, False
+            person.failed_at = now if failures else None
 
     def _send(self, person, address, waiting, now):
         """Say what waits for an address; whether that failed."""

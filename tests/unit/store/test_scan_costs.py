@@ -71,7 +71,7 @@ def test_the_life_of_a_reminder_costs_what_the_docstrings_say():
     assert units(lambda: store.bundles(owner, contact, 90)) == (1, 0)
     (outbox,) = outboxes
     sent = [replace(bundles[0], sent_to=("one",))]
-    assert units(lambda: store.failed(outbox, run.id, NOW, channels=1, permanent=False, contact_version=1)) == (0, 6)
+    assert units(lambda: store.failed(outbox, run.id, NOW, channels=1)) == (0, 6)
     assert units(lambda: store.sent(outbox, sent, done=False, run_id=run.id, in_run=True, messages=1)) == (0, 4 + 2 * 2)
     assert units(lambda: store.sent(outbox, sent, done=True, run_id=run.id, in_run=True, messages=1)) == (0, 4 + 2 * 2)
     assert units(lambda: store.release(outbox, empty=True)) == (0, 1)
