@@ -98,6 +98,8 @@ class AppriseNotifier:
 
     def _plugin(self, address: str) -> NotifyBase | None:
         """The plug-in that sends to a URL, with what the URL says; no request is made."""
+        if not address.isprintable():
+            return None
         library = _library()
         settings = _settings()
         with guarded(connect=False):

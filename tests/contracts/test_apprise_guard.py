@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import socket
@@ -24,6 +23,7 @@ from chalicelib.notifiers._guard import RefusedError, _hook, guarded, is_public,
 from chalicelib.notifiers.apprise import MAX_PARTS, AppriseNotifier
 from chalicelib.ports import NotifyError
 from tests.support.authority import Authority
+from tests.support.canary import logged
 from tests.support.webhooks import Webhook
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -158,11 +158,12 @@ def test_text_arrives_as_it_is(lenient, hook, body):
     assert json.loads(hook.requests[0][1])["message"] == body
 
 
-def test_nothing_is_logged_by_which_a_secret_could_be_seen(lenient, hook, caplog):
-    caplog.set_level(logging.DEBUG)
+def test_nothing_is_logged_by_which_a_secret_could_be_seen(lenient, hook):
     hook.status = 500
-    refused(lenient, f"json://user:{SECRET}@{hook.host}/{SECRET}?+X-Key={SECRET}")
-    assert SECRET not in caplog.text
+    with logged() as log:
+        refused(lenient, f"json://user:{SECRET}@{hook.host}/{SECRET}?+X-Key={SECRET}")
+        refused(lenient, f"slack://{SECRET}")
+    assert SECRET not in log.getvalue()
     assert SECRET.encode() not in b"".join(body for _, body in hook.requests)
     assert SECRET in hook.requests[0][0]
 

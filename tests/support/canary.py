@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import base64
+import io
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+
+@contextmanager
+def logged() -> Iterator[io.StringIO]:
+    """All that comes to the root logger, down to the last detail: what a function's log would have of libraries."""
+    root, stream = logging.getLogger(), io.StringIO()
+    handler, level = logging.StreamHandler(stream), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield stream
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
 
 
 def secret_numbers(key) -> list[int]:
