@@ -42,8 +42,9 @@ class InProcess:
     def __init__(self) -> None:
         self.tasks: list[Task] = []
 
-    def send(self, tasks: Sequence[Task]) -> None:
+    def send(self, tasks: Sequence[Task], *, delay: int = 0) -> None:
         """Keep messages."""
+        del delay
         self.tasks += tasks
 
 

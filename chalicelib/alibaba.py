@@ -126,6 +126,7 @@ class AlibabaClient:
         # A pasted key often ends in a newline, which no header may hold.
         self._credentials = {name: value.strip() for name, value in credentials.items()}
         _require(self._credentials, place)
+        _require_ascii(self._credentials, place)
         self._version = version
         self._region = region
         scheme, _, host = (endpoint or _host(version, region)).rpartition("://")
@@ -250,6 +251,16 @@ def _require(credentials: Mapping[str, str], place: str) -> None:
             "SourceNotConfigured",
             f"{' and '.join(missing)} for Alibaba Cloud {'is' if len(missing) == 1 else 'are'} not set.",
             f"Set {' and '.join(missing)} in {place}: an access key of a RAM user.",
+        )
+
+
+def _require_ascii(credentials: Mapping[str, str], place: str) -> None:
+    odd = [f"`{name}`" for name, value in credentials.items() if not (value.isascii() and value.isprintable())]
+    if odd:
+        raise Unprocessable(
+            "SourceRefused",
+            f"{' and '.join(odd)} for Alibaba Cloud has characters that no access key has.",
+            f"Set it again in {place}, as RAM shows it.",
         )
 
 

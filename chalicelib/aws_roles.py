@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from chalicelib.domain.errors import TooManyRequests, Unprocessable
 from chalicelib.ports import Clock, CredentialStore
@@ -88,6 +88,13 @@ class AwsRoles:
                 f"The role {role} cannot be assumed: {code}.",
                 f"Its name must begin with {ROLE_PREFIX}, and its trust policy must allow the service's functions "
                 f"sts:AssumeRole with the external id {account_id}.",
+            ) from None
+        except ParamValidationError:
+            place = self._credentials.place(account_id, "aws")
+            raise Unprocessable(
+                "SourceRefused",
+                f"`role_arn` is {role!r:.80}, which is no ARN of a role.",
+                f"Set it in {place}, as arn:aws:iam::<AWS account>:role/{ROLE_PREFIX}….",
             ) from None
         except BotoCoreError:
             raise TooManyRequests("SourceBusy", "AWS did not answer when the role was to be assumed.") from None

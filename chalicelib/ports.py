@@ -554,6 +554,10 @@ class SyncStore(Protocol):
         """End a job before its list was read to the end: what is planned is still carried out."""
         ...
 
+    def touch(self, job: SyncJob, at: datetime) -> None:
+        """Note that a job was looked after."""
+        ...
+
     def end(self, job: SyncJob) -> None:
         """Take a job that is done off the list of active ones."""
         ...
@@ -598,8 +602,8 @@ class SyncStore(Protocol):
 class TaskQueue(Protocol):
     """The queue of the synchronisation's workers: each message at least once, in any order."""
 
-    def send(self, tasks: Sequence[Task]) -> None:
-        """Send messages."""
+    def send(self, tasks: Sequence[Task], *, delay: int = 0) -> None:
+        """Send messages, to come after so many seconds (0 to 900) at the earliest."""
         ...
 
 

@@ -94,6 +94,7 @@ def issue_certificate(call: Call[EmptyQuery, types.LeafRequest]) -> types.Issued
 def revoke_ca(call: Call[EmptyQuery, types.RevocationRequest]) -> types.CaView:
     """Revoke an intermediate CA, for good; with it, all that it issued is void."""
     ca = call.services.private_ca.revoke_authority(call.caller, call.path["ca"], call.body.reason)
+    call.services.pca_batch_sync.follow_authority(call.caller, ca)
     return views.authority_view(ca)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,6 +14,9 @@ from chalicelib.api.pca import start_sync
 from chalicelib.domain import errors
 from chalicelib.domain.model import Caller, Role
 from chalicelib.wiring import Services
+
+if TYPE_CHECKING:  # a cold start does without
+    from chalicelib.domain.sync import Task
 
 #: How often the queue brings a message of the synchronisation before it gives up, as the template says.
 SYNC_TRIES: Final = 5
@@ -127,15 +130,25 @@ def pca_sync_worker(services: Services, event: dict[str, Any], request_id: str) 
         tries = int(message.get("attributes", {}).get("ApproximateReceiveCount", 1))
         try:
             task = task_in(message["body"])
-            services.pca_batch_sync.run(task, last_try=tries >= SYNC_TRIES)
-            services.log.info("pca-sync", job=task.job_id, step=task.step, chunk=task.chunk, request_id=request_id)
-        except errors.TooManyRequests as busy:
-            services.log.info("pca-sync", waits=busy.code, tries=tries, request_id=request_id)
-            failed.append({"itemIdentifier": message["messageId"]})
+            done = _carried_out(services, task, last_try=tries >= SYNC_TRIES)
+            services.log.info(
+                "pca-sync", job=task.job_id, step=task.step, chunk=task.chunk, waits=not done, request_id=request_id
+            )
         except Exception as error:  # noqa: BLE001 - one bad message must not hold up the others
             log_unforeseen(services, error, request_id)
             failed.append({"itemIdentifier": message["messageId"]})
     return {"batchItemFailures": failed}
+
+
+def _carried_out(services: Services, task: Task, *, last_try: bool) -> bool:
+    """Carry out a message, or have it come again later when its source is busy; whether it was carried out."""
+    try:
+        services.pca_batch_sync.run(task, last_try=last_try)
+    except errors.TooManyRequests:
+        if services.pca_batch_sync.postpone(task):
+            return False
+        services.pca_batch_sync.run(task, last_try=True)
+    return True
 
 
 def pca_sync_schedule(services: Services, request_id: str) -> dict[str, int]:

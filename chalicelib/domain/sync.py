@@ -71,6 +71,7 @@ class SyncJob:
         total: certificates in the chunks known so far.
         chunks: how many those are; `chunks_done` of them have results.
         problem: code and words of what ended it early; empty when nothing did.
+        void_since: when its CA was revoked, and with it all that it issued: nothing is brought then, only followed.
     """
 
     id: str
@@ -92,6 +93,7 @@ class SyncJob:
     failed: int = 0
     updated_at: datetime | None = None
     problem: tuple[str, str] = ("", "")
+    void_since: datetime | None = None
 
     @property
     def done(self) -> bool:
@@ -125,12 +127,16 @@ class SyncSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A queue message: plan the next step of a job, or carry out one of its chunks. Exactly one is given."""
+    """A queue message: plan the next step of a job, or carry out one of its chunks. Exactly one is given.
+
+    `waits` counts how often the CA's source was too busy for it.
+    """
 
     account_id: str
     job_id: str
     step: int | None = None
     chunk: int | None = None
+    waits: int = 0
 
 
 def in_chunks(wanted: tuple[Wanted, ...], first: int = 0) -> list[Chunk]:

@@ -7,12 +7,13 @@ late or not at all, a worker may be killed anywhere, and two jobs may bring the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from chalicelib.domain.errors import CerthavenError, Conflict, NotFound, TooLarge, TooManyRequests
 from chalicelib.domain.model import Caller, Page, Role, certificate_id
-from chalicelib.domain.pca import AuthorityRef, AuthorityStatus, IssuedCertificate, Unavailable
+from chalicelib.domain.pca import Authority, AuthorityRef, AuthorityStatus, IssuedCertificate, Unavailable
 from chalicelib.domain.sync import (
     CHUNK,
     LONGEST_JOB,
@@ -36,6 +37,15 @@ from chalicelib.ports import CertificateStore, Clock, SyncStore, TaskQueue
 #: them in one large report, which is read anew for each page.
 PAGE: Final = 10 * CHUNK
 PAGES_A_STEP: Final = 2
+#: A message whose source is busy comes again after so many seconds, which double each time; so often at most, which
+#: is about two hours.
+FIRST_DELAY: Final = 15
+LONGEST_DELAY: Final = 300
+MOST_WAITS: Final = 30
+#: A worker stops fetching after that, far before its own time is over, and leaves the rest to another message.
+LONGEST_WORK: Final = timedelta(seconds=60)
+#: After so many certificates of a chunk that could not be fetched, the source itself is taken for the cause.
+MOST_FAILURES: Final = 3
 #: A job that did not move for so long has lost a message: all that is open is sent again.
 STALLED: Final = timedelta(minutes=30)
 
@@ -63,7 +73,14 @@ class PcaBatchSync:
         self._clock = clock
 
     def start(
-        self, caller: Caller, ca: str, ids: Sequence[str] | None, *, source: str | None, region: str | None
+        self,
+        caller: Caller,
+        ca: str,
+        ids: Sequence[str] | None,
+        *,
+        source: str | None,
+        region: str | None,
+        void_since: datetime | None = None,
     ) -> SyncJob:
         """Start a job over certificates of a CA, or all of them.
 
@@ -73,6 +90,7 @@ class PcaBatchSync:
             ids: certificates by their ids at the CA; ``None`` for all.
             source: of the CA, when it is to be checked.
             region: so too.
+            void_since: when the CA lost its worth, for a job that only follows that.
 
         Raises:
             NotFound: `SourceNotFound`, `AuthorityNotFound`. Conflict: `AuthorityNotActive`, it was revoked.
@@ -86,7 +104,7 @@ class PcaBatchSync:
                 f"The request names {len(chosen)} certificates; at most {MAX_SELECTED} are taken.",
             )
         authority = self._cas.authority(caller, ca, source=source, region=region)
-        if authority.status is AuthorityStatus.REVOKED:
+        if authority.status is AuthorityStatus.REVOKED and void_since is None:
             raise Conflict("AuthorityNotActive", f"The CA {ca} was revoked: its certificates are worth nothing.")
         chunks = in_chunks(chosen or ())
         job = SyncJob(
@@ -101,6 +119,7 @@ class PcaBatchSync:
             planned=chosen is not None,
             total=len(chosen or ()),
             chunks=len(chunks),
+            void_since=void_since,
         )
         self._store.start(job, chunks, self._audit.event(caller, "pca.sync", job.id, ca=job.ca, named=str(job.total)))
         self._queue.send([_chunk_task(job, c.number) for c in chunks] if job.selected else [_step_task(job, 0)])
@@ -115,12 +134,33 @@ class PcaBatchSync:
         job = self._store.job(caller.account_id, job_id)
         return job, self._store.chunks(caller.account_id, job_id, first, limit)
 
+    def follow_authority(self, caller: Caller, revoked_ca: Authority) -> None:
+        """Start jobs that mark what a revoked CA of the built-in one issued, and the CAs below it."""
+        since = revoked_ca.revoked_at or self._clock()
+        void, cursor = {revoked_ca.id}, None
+        while True:
+            page = self._cas.authorities(caller, revoked_ca.ref.source, None, limit=100, cursor=cursor)
+            void |= {one.id for one in page.items if one.parent in void}  # each comes after its parent
+            cursor = page.cursor
+            if cursor is None:
+                break
+        for ca in sorted(void):
+            self.start(caller, ca, None, source=None, region=None, void_since=since)
+
     def follow_revocation(self, caller: Caller, certificate: IssuedCertificate) -> None:
         """Mark a certificate that the built-in CA revoked in the inventory too, if it is there."""
         one = certificate_id(certificate.not_after, certificate.fingerprint)
         held = self._certificates.several(caller.account_id, [one]).get(one)
         if held is not None and certificate.revoked_at is not None:
             self._intake.mark_revoked(caller, held, certificate.revoked_at)
+
+    def postpone(self, task: Task) -> bool:
+        """Have a message come again later because its source is too busy; ``False`` when it waited long enough."""
+        if task.waits >= MOST_WAITS:
+            return False
+        delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(task.waits, 10))
+        self._queue.send([replace(task, waits=task.waits + 1)], delay=delay)
+        return True
 
     def run(self, task: Task, *, last_try: bool) -> None:
         """Carry out a queue message.
@@ -143,6 +183,9 @@ class PcaBatchSync:
         self._end_if_done(job)
 
     def _plan(self, job: SyncJob, step: int, *, last_try: bool) -> None:
+        if not job.planned and job.step == step + 1:
+            # Planned by a worker that was killed before it said so, perhaps.
+            self._queue.send([_step_task(job, job.step)])
         if job.planned or job.step != step:
             return
         try:
@@ -166,10 +209,7 @@ class PcaBatchSync:
         cursor = job.cursor
         for page_number in range(job.step * PAGES_A_STEP, (job.step + 1) * PAGES_A_STEP):
             page = source.certificates(job.account_id, ref, limit=PAGE, cursor=cursor)
-            wanted = tuple(
-                Wanted(c.id, certificate_id(c.not_after, c.fingerprint) if c.fingerprint else None, c.revoked_at)
-                for c in page.items
-            )
+            wanted = tuple(_wanted(certificate, job) for certificate in page.items)
             chunks = in_chunks(wanted, first=page_number * (PAGE // CHUNK))
             for chunk in chunks:
                 self._store.add_chunk(job.account_id, job.id, chunk)
@@ -216,30 +256,64 @@ class PcaBatchSync:
             yield from self._fetched(job, missing)
 
     def _fetched(self, job: SyncJob, ids: Sequence[str]) -> Iterator[Result]:
-        """Fetch and store; one that fails unforeseen does not stop the others, and is told of at the end."""
+        """Fetch and store. One that fails does not stop the others, and is told of when they are done.
+
+        Raises:
+            TooManyRequests: `SourceBusy`, there is more to do than time; what was brought is known from then on.
+            Exception: the first of what failed; or a refusal of the source that is not about one certificate.
+        """
         failures: list[Exception] = []
-        source, ref = self._cas.source(job.source), AuthorityRef.parse(job.ca)
-        links: dict[str, Link] = {}
-        for one, found in source.fetch(job.account_id, ref, ids):
-            if isinstance(found, Unavailable):
-                yield Result(one, Outcome.FAILED, found.code, found.reason[:MAX_REASON])
-                continue
-            try:
-                result = self._intake.take(job, one, found)
-            except Exception as failure:  # noqa: BLE001 - raised below
-                failures.append(failure)
-                continue
-            if found.material_id is None and result.certificate_id is not None:
-                links[one] = Link(result.certificate_id, self._clock())
-            yield result
-        self._store.link(job.account_id, job.ca, links)
+        began, links, left = self._clock(), dict[str, Link](), list(ids)
+        try:
+            while left and len(failures) < MOST_FAILURES:
+                for result in self._fetched_until_failure(job, left, failures, links):
+                    yield result
+                    if self._clock() - began > LONGEST_WORK:
+                        raise TooManyRequests("SourceBusy", "The source of the CA answers too slowly.")
+        finally:
+            self._store.link(job.account_id, job.ca, links)
         if failures:
             raise failures[0]
+
+    def _fetched_until_failure(
+        self, job: SyncJob, left: list[str], failures: list[Exception], links: dict[str, Link]
+    ) -> Iterator[Result]:
+        """Results of what is left, taken off it one by one, up to the first that cannot be fetched."""
+        source, ref = self._cas.source(job.source), AuthorityRef.parse(job.ca)
+        try:
+            for one, found in source.fetch(job.account_id, ref, list(left)):
+                left.remove(one)
+                if isinstance(found, Unavailable):
+                    yield Result(one, Outcome.FAILED, found.code, found.reason[:MAX_REASON])
+                    continue
+                try:
+                    result = self._intake.take(job, one, found)
+                except Exception as failure:  # noqa: BLE001 - raised when the others are done
+                    failures.append(failure)
+                    continue
+                if found.material_id is None and result.certificate_id is not None:
+                    links[one] = Link(result.certificate_id, self._clock())
+                yield result
+        except TooManyRequests as busy:
+            failures.append(busy)
+        except CerthavenError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - raised when the others are done
+            failures.append(failure)
+        else:
+            left.clear()
+            return
+        if left:
+            left.pop(0)
 
     def _finish(self, job: SyncJob, chunk: Chunk, results: Sequence[Result]) -> None:
         now = self._clock()
         failed = {r.id: Link(None, now, r.code, r.reason) for r in results if r.outcome is Outcome.FAILED}
-        self._store.link(job.account_id, job.ca, failed)
+        known = self._store.links(job.account_id, job.ca, list(failed))
+        # What another job brought meanwhile stays known.
+        self._store.link(
+            job.account_id, job.ca, {one: link for one, link in failed.items() if _linked(known.get(one)) is None}
+        )
         uploaded = [r.certificate_id or "" for r in results if r.outcome is Outcome.UPLOADED]
         event = self._audit.event(
             Caller(job.account_id, Role.MANAGER, job.started_by, "", job.id),
@@ -275,8 +349,7 @@ class PcaBatchSync:
                 failures.append(failure)
         for schedule in self._store.due(self._clock()):
             try:
-                self._run_schedule(schedule)
-                counts["started"] += 1
+                counts["started"] += self._run_schedule(schedule)
             except Exception as failure:  # noqa: BLE001 - raised below
                 failures.append(failure)
         if failures:
@@ -292,6 +365,7 @@ class PcaBatchSync:
             self._store.end(job)
             counts["ended"] += 1
         elif now - (job.updated_at or job.created_at) > STALLED:
+            self._store.touch(job, now)
             tasks = [] if job.planned else [_step_task(job, job.step)]
             self._queue.send(tasks + [_chunk_task(job, c.number) for c in self._open_chunks(job)])
             counts["resent"] += 1
@@ -312,6 +386,8 @@ class PcaBatchSync:
     def schedule(self, caller: Caller, ca: str, every_hours: int) -> SyncSchedule:
         """Synchronise a whole CA every so many hours, for the first time at once. Raises: as `start` does."""
         authority = self._cas.authority(caller, ca, source=None, region=None)
+        if authority.status is AuthorityStatus.REVOKED:
+            raise Conflict("AuthorityNotActive", f"The CA {ca} was revoked: it issues nothing that could be brought.")
         made = SyncSchedule(
             caller.account_id,
             authority.ref.source,
@@ -335,14 +411,26 @@ class PcaBatchSync:
         """Remove the schedule of a CA. Raises: NotFound."""
         self._store.unschedule(caller.account_id, ca, self._audit.event(caller, "pca.unschedule", ca))
 
-    def _run_schedule(self, schedule: SyncSchedule) -> None:
+    def _run_schedule(self, schedule: SyncSchedule) -> bool:
+        """Start a schedule's job, unless the last one still runs or the source is busy; whether that was done."""
         caller = Caller(schedule.account_id, Role.MANAGER, schedule.created_by, "", "schedule")
         started = None
-        try:
-            started = self.start(caller, schedule.ca, None, source=schedule.source, region=None).id
-        except CerthavenError as refusal:
-            self._audit.refused(caller, "pca.sync", schedule.ca, refusal.code)
+        if all(job.selected for job in self._store.active_for(schedule.account_id, schedule.ca)):
+            try:
+                started = self._started_by(caller, schedule)
+            except TooManyRequests:
+                return False
+            except CerthavenError as refusal:
+                self._audit.refused(caller, "pca.sync", schedule.ca, refusal.code)
         self._store.ran(schedule, _next(schedule, self._clock()), started)
+        return started is not None
+
+    def _started_by(self, caller: Caller, schedule: SyncSchedule) -> str:
+        """The job of a schedule; over a CA that was revoked meanwhile, one that follows that."""
+        authority = self._cas.authority(caller, schedule.ca, source=None, region=None)
+        void = authority.status is AuthorityStatus.REVOKED
+        since = (authority.revoked_at or self._clock()) if void else None
+        return self.start(caller, schedule.ca, None, source=None, region=None, void_since=since).id
 
 
 def _next(schedule: SyncSchedule, now: datetime) -> datetime:
@@ -350,6 +438,12 @@ def _next(schedule: SyncSchedule, now: datetime) -> datetime:
     every = timedelta(hours=schedule.every_hours)
     missed = (now - schedule.due_at) // every
     return schedule.due_at + every * (missed + 1)
+
+
+def _wanted(certificate: IssuedCertificate, job: SyncJob) -> Wanted:
+    """What a job wants of a listed certificate."""
+    one = certificate_id(certificate.not_after, certificate.fingerprint) if certificate.fingerprint else None
+    return Wanted(certificate.id, one, certificate.revoked_at or job.void_since)
 
 
 def _linked(link: Link | None) -> str | None:

@@ -10,7 +10,7 @@ from chalicelib.domain import naming
 from chalicelib.domain.certificate import ParsedCertificate
 from chalicelib.domain.errors import Conflict, NotFound, TooLarge
 from chalicelib.domain.findings import Finding, Severity, warning
-from chalicelib.domain.model import Caller, Certificate, Role, Source
+from chalicelib.domain.model import Caller, Certificate, Role, Source, certificate_id
 from chalicelib.domain.pca import Fetched
 from chalicelib.domain.policy import leakage_findings
 from chalicelib.domain.reading import Bundle, Reading, read, with_key
@@ -45,16 +45,22 @@ class PcaIntake:
             one: the certificate's id at its CA.
             fetched: what the CA gave.
         """
-        verdict = self._judge(job.account_id, fetched)
+        reading = read(Bundle(fetched.certificate, fetched.private_key, "".join(fetched.chain) or None))
+        verdict = self._judge(reading, fetched)
         refusals = [f for f in verdict.findings if f.severity is Severity.ERROR]
         leaf = verdict.leaf
         if refusals or leaf is None:
             outcome = Outcome.SKIPPED if {f.code for f in refusals} == {"CertificateExpired"} else Outcome.FAILED
             return Result(one, outcome, refusals[0].code, refusals[0].message[:MAX_REASON])
-        made = self._record(job, one, leaf, verdict, fetched)
+        known = certificate_id(leaf.not_after, leaf.fingerprint)
+        held = self._store.several(job.account_id, [known]).get(known)
+        if held is not None:
+            return self.follow(job, one, held, fetched.revoked_at)
         if fetched.revoked_at is not None:
-            held = self._store.several(job.account_id, [made.id]).get(made.id)
-            return revoked(one) if held is None else self.follow(job, one, held, fetched.revoked_at)
+            return revoked(one)
+        if fetched.private_key is None and fetched.material_id is None:
+            verdict = self._judge(self._with_stored_key(job, known, reading), fetched)
+        made = self._record(job, one, leaf, verdict, fetched)
         try:
             stored = self._store.take_in(made, material_of(made, verdict, self._vault))
         except TooLarge as refusal:
@@ -95,30 +101,32 @@ class PcaIntake:
             else:
                 return
 
-    def _judge(self, account_id: str, fetched: Fetched) -> Verdict:
-        reading = read(Bundle(fetched.certificate, fetched.private_key, "".join(fetched.chain) or None))
-        notes: list[Finding] = []
-        if fetched.private_key is None and fetched.material_id is None:
-            reading, notes = self._with_stored_key(account_id, reading, fetched.key_note)
+    def _judge(self, reading: Reading, fetched: Fetched) -> Verdict:
+        """What is said of it; that its key is not here, too."""
         verdict = judge(reading, self._clock(), key_required=False)
+        notes: list[Finding] = []
+        if not reading.keys and fetched.material_id is None:
+            notes.append(
+                warning(
+                    "PrivateKeyElsewhere",
+                    fetched.key_note or "The CA does not have the private key of this certificate.",
+                    "It is watched for expiry; to deploy it from here, delete it and upload it with its key.",
+                    "private_key",
+                )
+            )
         if verdict.leaf is not None and all(f.code != "LeakageRisk" for f in verdict.findings):
             notes += leakage_findings(verdict.leaf, "certificate")
         return replace(verdict, findings=(*verdict.findings, *notes))
 
-    def _with_stored_key(self, account_id: str, reading: Reading, key_note: str) -> tuple[Reading, list[Finding]]:
-        """The key of a stored CSR for a certificate that came without; else a note that says so."""
-        if reading.leaf is not None:
-            csr = self._csrs.for_public_key(account_id, reading.leaf.public_key.fingerprint)
-            if csr is not None and csr.has_private_key:
-                return with_key(reading, self._csrs.key_of(csr)), []
-        return reading, [
-            warning(
-                "PrivateKeyElsewhere",
-                key_note or "The CA does not have the private key of this certificate.",
-                "It is watched for expiry; to deploy it from here, delete it and upload it with its key.",
-                "private_key",
-            )
-        ]
+    def _with_stored_key(self, job: SyncJob, known: str, reading: Reading) -> Reading:
+        """With the key of a stored CSR, when one fits; that it is opened is told in the trail first."""
+        assert reading.leaf is not None
+        csr = self._csrs.for_public_key(job.account_id, reading.leaf.public_key.fingerprint)
+        if csr is None or not csr.has_private_key:
+            return reading
+        caller = Caller(job.account_id, Role.MANAGER, job.started_by, "", job.id)
+        self._audit.accessed(caller, "csr.key", csr.id, certificate=known)
+        return with_key(reading, self._csrs.key_of(csr))
 
     def _record(
         self, job: SyncJob, one: str, leaf: ParsedCertificate, verdict: Verdict, fetched: Fetched

@@ -11,7 +11,7 @@ from typing import Final
 
 from chalicelib.domain import keys, pem
 from chalicelib.domain.certificate import ParsedCertificate, PublicKey
-from chalicelib.domain.errors import CertificateRefused, Conflict, InvalidRequest, TooLarge
+from chalicelib.domain.errors import CertificateRefused, Conflict, InvalidRequest, NotFound, TooLarge
 from chalicelib.domain.findings import Finding, warning
 from chalicelib.domain.issuing import Issuer, make_authority, make_certificate, make_crl
 from chalicelib.domain.keys import PrivateKey
@@ -27,7 +27,6 @@ from chalicelib.domain.pca import (
     authority_object_id,
     issued_object_id,
     seen_at,
-    unknown_authority,
 )
 from chalicelib.domain.pca_specs import (
     AuthoritySpec,
@@ -282,7 +281,8 @@ class PrivateCa:
         """An authority of the caller's account. Raises: NotFound: `AuthorityNotFound`."""
         ref = AuthorityRef.parse(authority_id)
         if ref.source != BUILTIN:
-            raise unknown_authority(authority_id)
+            words = f"The CA {authority_id!r:.140} is of source {ref.source}; only the built-in CA does this here."
+            raise NotFound("AuthorityNotFound", words, "Do it where the CA is at home.")
         return self._seen(self._store.get(caller.account_id, ref.name))
 
     def _seen(self, authority: Authority) -> Authority:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from chalicelib.domain.errors import NotFound, Unprocessable
+from chalicelib.domain.errors import CerthavenError, NotFound, Unprocessable
 from chalicelib.domain.model import Caller, Page, certificate_id
 from chalicelib.domain.pca import (
     BUILTIN,
@@ -50,7 +50,7 @@ class PrivateCas:
 
     def sources(self, caller: Caller) -> Sequence[SourceState]:
         """Every source, configured or not."""
-        return [SourceState(s, s.setup_needed(caller.account_id)) for s in self._sources.values()]
+        return [SourceState(source, _setup_needed(source, caller.account_id)) for source in self._sources.values()]
 
     def source(self, name: str) -> CertificateSource:
         """One source. Raises: NotFound: `SourceNotFound`."""
@@ -89,8 +89,11 @@ class PrivateCas:
         if source is not None:
             self.source(source)
         ref = AuthorityRef.parse(ca)
-        if ref.source not in self._sources or (source is not None and source != ref.source):
+        if ref.source not in self._sources:
             raise unknown_authority(ca)
+        if source is not None and source != ref.source:
+            words = f"The CA {ca!r:.140} is of source {ref.source}, not {source}."
+            raise NotFound("AuthorityNotFound", words, "Leave `source` and `region` out: the id names them.")
         chosen = self._ready(caller, ref.source)
         if region is not None:
             _check_region(chosen, region)
@@ -150,6 +153,14 @@ class PrivateCas:
         if needed:
             raise Unprocessable("SourceNotConfigured", f"{source.title} is not configured for this account.", needed)
         return source
+
+
+def _setup_needed(source: CertificateSource, account_id: str) -> str:
+    """What is to be done before an account can use a source; what is wrong with what it set too."""
+    try:
+        return source.setup_needed(account_id)
+    except CerthavenError as refusal:
+        return f"{refusal.message} {refusal.hint}"
 
 
 def _check_region(source: CertificateSource, region: str) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KEPT: Final = timedelta(minutes=1)
 #: What Secrets Manager says of a secret that is not there, or on its way out.
 _ABSENT: Final = frozenset({"ResourceNotFoundException", "InvalidRequestException"})
+#: What it says when it may not be read, or not be decrypted.
+_REFUSED: Final = frozenset({"AccessDeniedException", "DecryptionFailure", "InvalidParameterException"})
 
 
 class SecretsManagerCredentials:
@@ -54,8 +56,15 @@ class SecretsManagerCredentials:
         try:
             text = self._client.get_secret_value(SecretId=name).get("SecretString", "")
         except ClientError as error:
-            if error.response["Error"]["Code"] in _ABSENT:
+            code = error.response["Error"]["Code"]
+            if code in _ABSENT:
                 return None
+            if code in _REFUSED:
+                raise Unprocessable(
+                    "SourceRefused",
+                    f"The secret {name} cannot be read: {code}.",
+                    "Check its resource policy and its KMS key: the service's functions must be allowed to read it.",
+                ) from None
             raise
         try:
             fields = json.loads(text)

@@ -138,6 +138,10 @@ class DynamoSyncStore:
         ]
         _updated(job, actions, SyncRow.planned == False)  # noqa: E712
 
+    def touch(self, job: SyncJob, at: datetime) -> None:
+        """Note that a job was looked after: 1 write unit."""
+        _updated(job, [SyncRow.updated_at.set(at)], SyncRow.item.exists())
+
     def end(self, job: SyncJob) -> None:
         """Take a job off the active ones: 2 write units."""
         for pointer in _pointers(job):
@@ -282,6 +286,7 @@ def _job_row(job: SyncJob) -> SyncRow:
 _NUMBERS: Final = ("step", "total", "chunks", "chunks_done", "uploaded", "skipped", "failed")
 _JOB: Final = (
     *("source", "region", "ca", "selected", "started_by", "created_at", "planned", "cursor", "updated_at"),
+    "void_since",
     *_NUMBERS,
 )
 

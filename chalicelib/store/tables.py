@@ -306,6 +306,7 @@ class SyncRow(Model):
     every_hours = NumberAttribute(null=True)
     due_at = UTCDateTimeAttribute(null=True)
     last_job = UnicodeAttribute(null=True)
+    void_since = UTCDateTimeAttribute(null=True)
     expires_at = TTLAttribute(null=True)
 
 

@@ -28,9 +28,9 @@ class SqsTaskQueue:
         self._client = client
         self._url = url
 
-    def send(self, tasks: Sequence[Task]) -> None:
-        """Send messages, ten to a request."""
-        _send(self._client, self._url, tasks)
+    def send(self, tasks: Sequence[Task], *, delay: int = 0) -> None:
+        """Send messages, ten to a request, to come after so many seconds at the earliest."""
+        _send(self._client, self._url, tasks, delay)
 
 
 class SqsScanQueue:
@@ -42,13 +42,13 @@ class SqsScanQueue:
 
     def send(self, tasks: Sequence[ScanTask]) -> None:
         """Send messages, ten to a request."""
-        _send(self._client, self._url, tasks)
+        _send(self._client, self._url, tasks, 0)
 
 
-def _send(client: SQSClient, url: str, tasks: Sequence[Task | ScanTask]) -> None:
+def _send(client: SQSClient, url: str, tasks: Sequence[Task | ScanTask], delay: int) -> None:
     for first in range(0, len(tasks), BATCH):
         entries = [
-            {"Id": str(number), "MessageBody": json.dumps(asdict(task))}
+            {"Id": str(number), "MessageBody": json.dumps(asdict(task)), "DelaySeconds": delay}
             for number, task in enumerate(tasks[first : first + BATCH])
         ]
         answer = client.send_message_batch(QueueUrl=url, Entries=entries)  # type: ignore[arg-type]

@@ -42,6 +42,11 @@ class FakeSource:
         #: Raised by the next requests, one each.
         self.failures: list[Exception | None] = []
         self.fetched: list[str] = []
+        #: Raised whenever these are fetched.
+        self.poison: dict[str, Exception] = {}
+        #: How many certificates were asked for, and what happens before each.
+        self.asked = 0
+        self.before = lambda: None
 
     def issue(self, one: str, *domains: str, key: bool = True, **options) -> Issued:
         """A certificate under an id."""
@@ -91,6 +96,10 @@ class FakeSource:
     ) -> Iterator[tuple[str, Fetched | Unavailable]]:
         for one in ids:
             self._fail()
+            self.asked += 1
+            self.before()
+            if one in self.poison:
+                raise self.poison[one]
             self.fetched.append(one)
             if one not in self.held:
                 yield one, Unavailable("CertificateNotFound", f"There is no certificate {one}.")

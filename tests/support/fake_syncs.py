@@ -98,6 +98,11 @@ class MemorySyncStore:
                 stopped = replace(now, planned=True, problem=(code, reason), updated_at=at)
                 self.jobs[job.account_id, job.id] = stopped
 
+    def touch(self, job: SyncJob, at: datetime) -> None:
+        with self._lock:
+            now = self.jobs[job.account_id, job.id]
+            self.jobs[job.account_id, job.id] = replace(now, updated_at=at)
+
     def end(self, job: SyncJob) -> None:
         with self._lock:
             self.open.discard((job.account_id, job.id))
@@ -167,9 +172,12 @@ class MemoryTaskQueue:
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
+        self.delays: list[int] = []
 
-    def send(self, tasks: Sequence[Task]) -> None:
+    def send(self, tasks: Sequence[Task], *, delay: int = 0) -> None:
+        assert 0 <= delay <= 900
         self.tasks += tasks
+        self.delays += [delay] * len(tasks)
 
     def take(self) -> list[Task]:
         """All that waits, taken out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 
 from chalicelib.aws_roles import SESSION, AwsRoles
 from chalicelib.domain.errors import TooManyRequests, Unprocessable
@@ -92,6 +92,13 @@ def test_a_role_that_does_not_trust_us_is_refused_with_what_it_has_to_say():
     assert refused.value.code == "SourceRefused"
     assert ROLE in refused.value.message
     assert ACCOUNT in refused.value.hint
+
+
+def test_what_is_no_role_at_all_is_refused_with_where_it_stands():
+    with pytest.raises(Unprocessable) as refused:
+        roles(Sts(ParamValidationError(report="too short"))).client(ACCOUNT, "s3", "eu-west-1")
+    assert refused.value.code == "SourceRefused"
+    assert f"the secret aws/{ACCOUNT}" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
 from chalicelib.api import events
-from chalicelib.domain.errors import TooManyRequests
+from chalicelib.domain.errors import TooManyRequests, Unprocessable
 from chalicelib.domain.sync import Task
+from chalicelib.functions.pca_batch_sync import MOST_WAITS
 from tests.support.fake_source import REF, FakeSource
 from tests.support.pca import request
 from tests.support.service import Client, MemoryServices, pages, tenant
@@ -33,9 +35,7 @@ def work_off(services, tries: int = 1) -> list:
     again = []
     while tasks := services.sync_queue.take():
         for number, task in enumerate(tasks):
-            body = json.dumps(
-                {"account_id": task.account_id, "job_id": task.job_id, "step": task.step, "chunk": task.chunk}
-            )
+            body = json.dumps(asdict(task))
             message = {"messageId": f"{number}", "body": body, "attributes": {"ApproximateReceiveCount": f"{tries}"}}
             again += events.pca_sync_worker(services, {"Records": [message]}, "request")["batchItemFailures"]
     return again
@@ -127,18 +127,59 @@ def test_what_cannot_be_a_job_is_refused(example, body, status, code):
         assert "several requests" in answer.json["error"]["hint"]
 
 
-def test_a_busy_source_sends_the_message_back_and_the_fifth_time_ends_it(services, example):
+def test_a_busy_source_has_the_message_come_again_later_and_in_the_end_what_is_left_failed(services, example):
     source = services.sources["fake"]
     source.issue("a")
     job = example.manager.post("/v1/pca/sync-jobs", {"ca": CA, "certificate_ids": ["a"]}).json
-    tasks = list(services.sync_queue.tasks)
-    source.failures = [TooManyRequests("SourceBusy", "Later.")]
-    assert work_off(services) == [{"itemIdentifier": "0"}]
-    services.sync_queue.send(tasks)
-    source.failures = [TooManyRequests("SourceBusy", "Later.")]
-    assert work_off(services, tries=5) == []
+    source.failures = [TooManyRequests("SourceBusy", "Later.")] * 100
+    services.sync_queue.delays.clear()
+    assert work_off(services) == []
+    assert services.sync_queue.delays[:6] == [15, 30, 60, 120, 240, 300]
+    assert len(services.sync_queue.delays) == MOST_WAITS
     ended = example.viewer.get(f"/v1/pca/sync-jobs/{job['id']}").json
     assert (ended["state"], ended["failed"], ended["results"][0]["code"]) == ("done", 1, "SourceBusy")
+
+
+def test_a_message_that_came_often_enough_marks_what_is_left_as_failed(services, example):
+    source = services.sources["fake"]
+    source.issue("a")
+    job = example.manager.post("/v1/pca/sync-jobs", {"ca": CA, "certificate_ids": ["a"]}).json
+    source.failures = [RuntimeError("broken")]
+    assert work_off(services, tries=5) == []
+    ended = example.viewer.get(f"/v1/pca/sync-jobs/{job['id']}").json
+    assert (ended["state"], ended["failed"], ended["results"][0]["code"]) == ("done", 1, "InternalError")
+
+
+def test_a_source_whose_credentials_cannot_be_read_is_listed_with_what_is_wrong(services, example):
+    def refuse(account_id):
+        raise Unprocessable("SourceRefused", "The secret is not JSON.", "Write it again.")
+
+    services.sources["fake"].setup_needed = refuse
+    (listed,) = example.viewer.get("/v1/pca/sources").json["items"]
+    assert (listed["configured"], listed["how_to"]) == (False, "The secret is not JSON. Write it again.")
+
+
+def test_revoking_a_ca_marks_what_it_and_those_below_it_issued():
+    services = MemoryServices()
+    example = tenant(Client(services))
+    ids, body = [], {"kind": "root", "common_name": "Level 0", "algorithm": "ECC"}
+    for level in range(3):
+        ids.append(example.admin.post("/v1/pca/cas", body).json["id"])
+        body = {"kind": "intermediate", "common_name": f"Level {level + 1}", "parent": ids[-1], "algorithm": "ECC"}
+    for ca in ids:
+        example.manager.post(f"/v1/pca/cas/{ca}/certificates", {"common_name": f"{ca.lower()}.example.com"})
+        example.manager.post("/v1/pca/sync-jobs", {"ca": ca})
+    work_off(services)
+    late = example.manager.post(f"/v1/pca/cas/{ids[2]}/certificates", {"common_name": "late.example.com"}).json["id"]
+    assert example.admin.post(f"/v1/pca/cas/{ids[1]}/revocation", {}).status == 200
+    work_off(services)
+    found = {c["domains"][0]: c["status"] for c in example.viewer.get("/v1/certificates").json["items"]}
+    assert found == {
+        f"{ids[0].lower()}.example.com": "issued",
+        f"{ids[1].lower()}.example.com": "revoked",
+        f"{ids[2].lower()}.example.com": "revoked",
+    }
+    assert late not in [c["id"] for c in example.viewer.get("/v1/certificates").json["items"]]
 
 
 def test_an_unforeseen_failure_sends_the_message_back_and_tells_the_log_only_where_it_came_from(services, example):

@@ -21,7 +21,7 @@ from chalicelib.domain.pca import AuthorityStatus
 from chalicelib.domain.reading import Bundle
 from chalicelib.domain.status import status_at
 from chalicelib.domain.sync import CHUNK, LONGEST_JOB, MAX_SELECTED, Outcome
-from chalicelib.functions.pca_batch_sync import STALLED
+from chalicelib.functions.pca_batch_sync import LONGEST_WORK, MOST_FAILURES, STALLED
 from chalicelib.functions.upload_validate import Upload
 from tests.support.authority import NOW
 from tests.support.fake_source import REF, FakeSource
@@ -158,7 +158,7 @@ def test_a_certificate_without_key_comes_and_says_so(yard):
     assert (finding.code, finding.message) == ("PrivateKeyElsewhere", "The key was never given to this CA.")
 
 
-def test_the_key_of_a_stored_request_is_found(yard):
+def test_the_key_of_a_stored_request_is_found_and_that_is_in_the_trail(yard):
     from chalicelib.domain.csr import CsrSpec
 
     request = yard.services.csrs.create(MANAGER, CsrSpec(common_name="a.example.com", algorithm="ECC"))
@@ -167,6 +167,9 @@ def test_the_key_of_a_stored_request_is_found(yard):
     yard.run()
     (held,) = yard.inventory()
     assert held.has_private_key
+    yard.run()
+    opened = [e for e in yard.services.audit_store.events if e.action == "csr.key"]
+    assert [(e.target, e.detail["certificate"]) for e in opened] == [(request.id, held.id)]
 
 
 def test_a_certificate_for_two_years_carries_the_risk(yard):
@@ -245,21 +248,76 @@ def test_more_than_one_page_is_read_and_every_chunk_is_a_message_of_its_own():
     assert len(yard.inventory()) == 1
 
 
-def test_a_busy_source_is_asked_again_and_in_the_end_what_is_left_has_failed():
+def test_one_that_cannot_be_fetched_does_not_stop_the_others_and_has_failed_in_the_end():
     yard = Yard()
-    for one in ("a", "b", "c"):
+    ids = [f"{number}" for number in range(8)]
+    for one in ids:
         yard.source.issue(one)
-    job = yard.start(["a", "b", "c"])
-    yard.source.failures = [None, BUSY]
+    yard.source.poison = {"0": BUSY, "5": CrashError()}
+    job = yard.start(ids)
+    (task,) = yard.queue.take()
+    for _ in range(2):
+        with pytest.raises((TooManyRequests, CrashError)):
+            yard.sync.run(task, last_try=False)
+        assert len(yard.inventory()) == 6
+        assert not yard.outcome(job)[0].done
+    yard.sync.run(task, last_try=True)
+    found, results = yard.outcome(job)
+    assert (found.done, counts(found)) == (True, (8, 6, 0, 2))
+    assert {one for one, r in results.items() if r.outcome is Outcome.FAILED} == {"0", "5"}
+
+
+def test_a_source_that_is_down_is_not_asked_for_every_single_certificate():
+    yard = Yard()
+    ids = [f"{number}" for number in range(20)]
+    for one in ids:
+        yard.source.issue(one)
+    yard.source.poison = dict.fromkeys(ids, BUSY)
+    yard.start(ids)
     (task,) = yard.queue.take()
     with pytest.raises(TooManyRequests):
         yard.sync.run(task, last_try=False)
-    assert not yard.outcome(job)[0].done
-    yard.source.failures = [None, BUSY]
+    assert yard.source.asked == MOST_FAILURES
+
+
+def test_a_chunk_that_takes_too_long_comes_again_and_goes_on_where_it_was():
+    yard = Yard(source=FakeSource(tells=False))
+    ids = [f"{number}" for number in range(6)]
+    for one in ids:
+        yard.source.issue(one)
+    yard.source.before = lambda: yard.services.clock.advance(LONGEST_WORK / 2)
+    job = yard.start(ids)
+    yard.work_off()
+    assert counts(yard.outcome(job)[0]) == (6, 6, 0, 0)
+    assert sorted(yard.source.fetched) == ids
+
+
+def test_a_chunk_whose_certificates_are_slow_and_not_there_ends_all_the_same():
+    yard = Yard(source=FakeSource(tells=False))
+    yard.source.before = lambda: yard.services.clock.advance(LONGEST_WORK / 2)
+    job = yard.start(["a", "b", "c", "d"])
+    (task,) = yard.queue.take()
+    with pytest.raises(TooManyRequests):
+        yard.sync.run(task, last_try=False)
+    assert yard.queue.take() == []
     yard.sync.run(task, last_try=True)
     found, results = yard.outcome(job)
-    assert (found.done, counts(found)) == (True, (3, 1, 0, 2))
-    assert [r.code for r in results.values() if r.outcome is Outcome.FAILED] == ["SourceBusy"] * 2
+    assert (found.done, found.failed) == (True, 4)
+    assert {r.code for r in results.values()} == {"CertificateNotFound", "SourceBusy"}
+
+
+def test_a_failure_does_not_hide_what_another_job_brought():
+    yard = Yard(source=FakeSource(tells=False))
+    yard.source.issue("a")
+    jobs = [yard.start(["a"]), yard.start(["a"])]
+    first, second = yard.queue.take()
+    yard.sync.run(first, last_try=False)
+    yard.services.certificate_store.several = lambda account_id, ids: {}
+    yard.source.poison = {"a": BUSY}
+    yard.sync.run(second, last_try=True)
+    del yard.services.certificate_store.several
+    assert yard.outcome(jobs[1])[0].failed == 1
+    assert yard.listed() == {"a": "uploaded"}
 
 
 def test_a_source_that_refuses_ends_the_job_with_its_reason():
@@ -348,13 +406,37 @@ class TestLookingAfter:
         yard.services.clock.advance(timedelta(hours=20))
         assert yard.sync.sweep()["started"] == 0
 
+    def test_a_schedule_follows_a_ca_that_was_revoked(self):
+        yard = Yard()
+        yard.source.issue("a")
+        yard.run()
+        yard.sync.schedule(MANAGER, CA, 1)
+        yard.source.issue("b")
+        yard.source.status = AuthorityStatus.REVOKED
+        assert yard.sync.sweep()["started"] == 1
+        yard.work_off()
+        (held,) = yard.inventory()
+        assert status_at(held, NOW) is Status.REVOKED
+        with pytest.raises(Conflict):
+            yard.sync.schedule(MANAGER, CA, 1)
+
+    def test_a_schedule_waits_for_a_busy_source_and_for_its_own_last_run(self):
+        yard = Yard()
+        yard.source.issue("a")
+        yard.sync.schedule(MANAGER, CA, 1)
+        yard.source.failures = [BUSY]
+        assert yard.sync.sweep()["started"] == 0
+        assert yard.sync.sweep()["started"] == 1
+        yard.services.clock.advance(timedelta(hours=1, minutes=1))
+        assert yard.sync.sweep()["started"] == 0
+
     def test_a_schedule_whose_ca_is_gone_goes_on_and_says_so_in_the_trail(self):
         yard = Yard()
         yard.sync.schedule(MANAGER, CA, 1)
-        yard.source.status = AuthorityStatus.REVOKED
+        yard.source.failures = [NotFound("AuthorityNotFound", "Gone.")]
         yard.sync.sweep()
         refused = [e for e in yard.services.audit_store.events if e.result != "ok"]
-        assert [(e.action, e.result) for e in refused] == [("pca.sync", "AuthorityNotActive")]
+        assert [(e.action, e.result) for e in refused] == [("pca.sync", "AuthorityNotFound")]
         assert yard.sync.scheduled(MANAGER, CA).due_at > yard.services.clock()
 
     def test_one_job_that_cannot_be_looked_after_does_not_stop_the_others(self):
