@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EMULATOR := .local/emulator
 export PORT CERTHAVEN_STATE STAGE ALIBABA ALIBABA_PORT
 
-.PHONY: help run test check bench package deploy operator-token reset clean unit e2e format
+.PHONY: help run scan test check bench package deploy operator-token reset clean unit e2e format
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -14,6 +14,9 @@ help: ## Say what there is
 
 run: $(VENV)/.installed $(EMULATOR)/.installed ## Run the whole service on this machine (PORT=8799, ALIBABA=double)
 	@exec $(BIN)/python -m infra.local
+
+scan: $(VENV)/.installed ## Run the daily scan now, on the service that runs on this machine
+	@$(BIN)/python -m infra.scan
 
 test: unit e2e ## Run every test
 

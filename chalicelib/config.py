@@ -23,6 +23,8 @@ class Settings:
     sync_queue_url: str = _setting(
         "CERTHAVEN_SYNC_QUEUE_URL", "", "Queue that the workers of batch synchronisation read."
     )
+    scan_queue_url: str = _setting("CERTHAVEN_SCAN_QUEUE_URL", "", "Queue that the workers of the daily scan read.")
+    scan_hour: str = _setting("CERTHAVEN_SCAN_HOUR", "6", "Hour of the day, in UTC, from which on the daily scan runs.")
     alibaba_endpoint: str = _setting(
         "CERTHAVEN_ALIBABA_ENDPOINT", "", "Where Alibaba Cloud is asked instead of its own endpoints: an emulation."
     )

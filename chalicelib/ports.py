@@ -24,12 +24,13 @@ from chalicelib.domain.model import (
     Token,
 )
 
-if TYPE_CHECKING:  # 8 ms that most functions do without
+if TYPE_CHECKING:  # what most functions do without
     from chalicelib.domain.contacts import AddressProblem, ChannelState, Contact
     from chalicelib.domain.digests import Message
     from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
-    from chalicelib.domain.reminders import ReminderPolicy
+    from chalicelib.domain.reminders import ReminderPolicy, Watched
     from chalicelib.domain.renewals import PlannedRenewal
+    from chalicelib.domain.scans import AccountScan, Bundle, Outbox, Reminder, ScanRun, ScanTask
     from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
 
 
@@ -95,8 +96,14 @@ class CertificateStore(Protocol):
         """The slim record. Raises: NotFound."""
         ...
 
-    def several(self, account_id: str, ids: Sequence[str]) -> Mapping[str, Certificate]:
-        """Slim records by id; those that are not there are left out."""
+    def several(self, account_id: str, ids: Sequence[str], *, consistent: bool = True) -> Mapping[str, Certificate]:
+        """Slim records by id; those that are not there are left out.
+
+        Args:
+            account_id: whose.
+            ids: of the certificates.
+            consistent: whether the last second's changes must show; reading is half as dear without.
+        """
         ...
 
     def material(self, certificate: Certificate) -> Material:
@@ -127,6 +134,32 @@ class CertificateStore(Protocol):
         Raises:
             InvalidRequest: `InvalidCursor`, for a cursor that this method did not give for this filter.
         """
+        ...
+
+    def expiring(self, account_id: str, low: datetime, high: datetime) -> Iterator[Certificate]:
+        """Certificates that expire after `low` and until `high`, in order; the last second's changes may be missing."""
+        ...
+
+    def short_lived(self, account_id: str, low: datetime, high: datetime) -> Iterator[Watched]:
+        """Certificates with notices on and a lifetime under 90 days that expire after `low` and until `high`.
+
+        What is read is an index: an entry may outlive what it told of, but none is missing.
+        """
+        ...
+
+    def unseen(self, account_id: str) -> Iterator[Watched]:
+        """Certificates whose notices were switched on, by upload or change, and which were not `seen` since.
+
+        An entry is there before the change that it tells of, and may be there without one.
+        """
+        ...
+
+    def seen(self, account_id: str, ids: Sequence[str]) -> None:
+        """Take entries off `unseen`: what they tell of was read, or will be found by its expiry."""
+        ...
+
+    def forget(self, account_id: str, watched: Watched) -> None:
+        """Take an entry off `unseen` that tells of nothing, unless a newer change has written it anew."""
         ...
 
     def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
@@ -574,19 +607,130 @@ class TaskQueue(Protocol):
         ...
 
 
-class RenewalStore(Protocol):
-    """Which certificates renew by themselves, and when: more than the truth may stand here, and never less."""
+class ScanStore(Protocol):
+    """Runs of the scan, the ledger of what was told, and what waits to be sent. Repeats change nothing.
 
-    def plan(self, renewal: PlannedRenewal) -> None:
-        """Keep a plan; the same one twice is one."""
+    An entry of the ledger, for a contact, a certificate and a threshold, is made once, together with the bundle that
+    carries it and the contact's outbox: what is claimed is sent, whoever dies on the way.
+    """
+
+    def start(self, run: ScanRun) -> bool:
+        """Store a new run. Returns: whether it was this call that did so; ``False`` when there is one of this id."""
         ...
 
-    def due(self, now: datetime) -> Iterator[PlannedRenewal]:
-        """Every account's renewals that are due, the longest waiting first."""
+    def run(self, run_id: str) -> ScanRun:
+        """One run. Raises: NotFound."""
         ...
 
-    def done(self, renewal: PlannedRenewal) -> None:
-        """Forget a plan; gone already is fine."""
+    def runs(self, *, limit: int, cursor: str | None) -> Page[ScanRun]:
+        """Runs, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def planned(self, run: ScanRun, cursor: str | None, accounts: int, at: datetime) -> bool:
+        """Note that the workers were told of more accounts, and where their list goes on: ``None`` for its end.
+
+        Returns:
+            Whether it was this call that did so; ``False`` when another went on from the same cursor.
+        """
+        ...
+
+    def abandon(self, run_id: str, problem: str, at: datetime) -> None:
+        """End a run that does not end by itself."""
+        ...
+
+    def begin(self, account_id: str, run_id: str, at: datetime) -> AccountScan:
+        """The account's part of a run, a new one the first time."""
+        ...
+
+    def finish(self, account_id: str, run_id: str, at: datetime, *, held: int = 0, problem: str = "") -> bool:
+        """End an account's part of a run, and count it in the run.
+
+        Args:
+            account_id: whose part.
+            run_id: of which run.
+            at: now.
+            held: how many messages wait for their hours.
+            problem: why the account could not be scanned; counts as a failure.
+
+        Returns:
+            Whether it was this call that did so.
+        """
+        ...
+
+    def account_scans(self, account_id: str, *, limit: int, cursor: str | None) -> Page[AccountScan]:
+        """An account's parts of runs, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def scanned_until(self, account_id: str) -> datetime | None:
+        """Until when everything that became due is in the ledger; ``None`` before the first scan."""
+        ...
+
+    def scanned(self, account_id: str, until: datetime) -> None:
+        """Note until when everything that became due is in the ledger; never goes back."""
+        ...
+
+    def claim(
+        self, account_id: str, contact_id: str, run_id: str, reminders: Sequence[Reminder], at: datetime
+    ) -> Bundle | None:
+        """Put reminders into the ledger, and those that were not there into a bundle for the contact.
+
+        Args:
+            account_id: whose certificates.
+            contact_id: who is to be told.
+            run_id: of the run; the account's part of it has begun.
+            reminders: at most `BUNDLE`, no two of one certificate and threshold.
+            at: now.
+
+        Returns:
+            The bundle; ``None`` when all of them were in the ledger.
+        """
+        ...
+
+    def outboxes(self, account_id: str | None = None) -> Iterator[Outbox]:
+        """Where something waits to be sent, in one account or in all; the last second's changes may be missing."""
+        ...
+
+    def lease(self, account_id: str, contact_id: str, at: datetime, until: datetime) -> Outbox | None:
+        """Have an outbox to oneself for a while; ``None`` when another has it, or when there is none."""
+        ...
+
+    def bundles(self, account_id: str, contact_id: str, limit: int) -> Sequence[Bundle]:
+        """What waits in an outbox, oldest first."""
+        ...
+
+    def sent(
+        self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str, in_run: bool, messages: int
+    ) -> None:
+        """Note what was sent.
+
+        Args:
+            outbox: leased.
+            bundles: at most `BUNDLE`, each with all the channels that have sent it.
+            done: whether those are all of the contact's: the bundles are gone then.
+            run_id: the run that messages are counted in.
+            in_run: whether they are counted as sent in the run, else as made up for.
+            messages: how many there were; 0 when there was nothing to say.
+        """
+        ...
+
+    def failed(self, outbox: Outbox, run_id: str | None, at: datetime, *, channels: int) -> None:
+        """Note that so many channels failed, and count them in a run, if one is named."""
+        ...
+
+    def release(self, outbox: Outbox, *, empty: bool) -> None:
+        """Give a leased outbox back; an empty one is gone, unless a bundle was added since it was leased."""
+        ...
+
+    def discard(self, account_id: str, contact_id: str) -> None:
+        """Throw away what waits for a contact that there is no more."""
+        ...
+
+
+class ScanQueue(Protocol):
+    """The queue of the scan's workers: each message at least once, in any order."""
+
+    def send(self, tasks: Sequence[ScanTask]) -> None:
+        """Send messages."""
         ...
 
 
@@ -676,3 +820,19 @@ class NotifierKit:
     mail_from: str
     ses: Callable[[], Any]
     private: bool
+
+
+class RenewalStore(Protocol):
+    """Which certificates renew by themselves, and when: more than the truth may stand here, and never less."""
+
+    def plan(self, renewal: PlannedRenewal) -> None:
+        """Keep a plan; the same one twice is one."""
+        ...
+
+    def due(self, now: datetime) -> Iterator[PlannedRenewal]:
+        """Every account's renewals that are due, the longest waiting first."""
+        ...
+
+    def done(self, renewal: PlannedRenewal) -> None:
+        """Forget a plan; gone already is fine."""
+        ...

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chalicelib.functions.pca_renewal import PcaRenewal
     from chalicelib.functions.private_ca import PrivateCa
     from chalicelib.functions.private_cas import PrivateCas
+    from chalicelib.functions.scan import Scan
     from chalicelib.functions.upload_validate import UploadValidate
     from chalicelib.ports import (
         AccountStore,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
         KeyVault,
         Notifier,
         RenewalStore,
+        ScanQueue,
+        ScanStore,
         SyncStore,
         TaskQueue,
     )
@@ -79,6 +82,8 @@ class Services:
     sync_queue: TaskQueue
     sources: Mapping[str, CertificateSource]
     contact_store: ContactStore
+    scan_store: ScanStore
+    scan_queue: ScanQueue
     notifiers: Mapping[str, Notifier]
 
     @cached_property
@@ -181,6 +186,30 @@ class Services:
         )
 
     @cached_property
+    def contacts(self) -> Contacts:
+        """Contacts, the policy of reminders, and sending."""
+        from chalicelib.functions.contacts import Contacts
+
+        return Contacts(self.contact_store, self.vault, self.notifiers, audit=self.audit, clock=self.clock)
+
+    @cached_property
+    def scan(self) -> Scan:
+        """The daily scan."""
+        from chalicelib.functions.delivery import Delivery
+        from chalicelib.functions.scan import Scan
+
+        return Scan(
+            self.account_store,
+            self.certificate_store,
+            self.contact_store,
+            self.scan_store,
+            delivery=Delivery(self.scan_store, self.certificate_store, self.contacts, clock=self.clock),
+            queue=self.scan_queue,
+            clock=self.clock,
+            hour=int(self.settings.scan_hour),
+        )
+
+    @cached_property
     def pca_renewal(self) -> PcaRenewal:
         """Renewal by the built-in CA."""
         from chalicelib.functions.pca_renewal import PcaRenewal
@@ -193,13 +222,6 @@ class Services:
         from chalicelib.functions.auto_renewal import AutoRenewal
 
         return AutoRenewal(self.renewal_store, self.certificate_store, self.pca_renewal, self.audit, self.clock)
-
-    @cached_property
-    def contacts(self) -> Contacts:
-        """Contacts, the policy of reminders, and sending."""
-        from chalicelib.functions.contacts import Contacts
-
-        return Contacts(self.contact_store, self.vault, self.notifiers, audit=self.audit, clock=self.clock)
 
     @cached_property
     def _pca_intake(self) -> PcaIntake:
@@ -323,6 +345,20 @@ class AwsServices(Services):
         from chalicelib.store.contacts import DynamoContactStore
 
         return DynamoContactStore()
+
+    @cached_property
+    def scan_store(self) -> ScanStore:  # type: ignore[override]
+        """The table of the scan."""
+        from chalicelib.store.scans import DynamoScanStore
+
+        return DynamoScanStore()
+
+    @cached_property
+    def scan_queue(self) -> ScanQueue:  # type: ignore[override]
+        """The queue of the scan."""
+        from chalicelib.store.taskqueue import SqsScanQueue
+
+        return SqsScanQueue(self._client("sqs"), self.settings.scan_queue_url)
 
     @cached_property
     def notifiers(self) -> Mapping[str, Notifier]:  # type: ignore[override]

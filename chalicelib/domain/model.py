@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Generic, TypeVar
 
@@ -138,6 +138,11 @@ def position_of(moment: datetime) -> str:
     """Where the ids of certificates that expire at a moment begin."""
     milliseconds = max(0, int(moment.timestamp()) * 1000)
     return str(ULID.from_bytes(milliseconds.to_bytes(6, "big") + bytes(10)))[:10]
+
+
+def expiry_of(position: str) -> datetime:
+    """When the certificate with an id, or a position in a list of them, expires; in UTC, to the second."""
+    return datetime.fromtimestamp(int.from_bytes(ULID.from_str(f"{position:0<26.26}").bytes[:6], "big") // 1000, UTC)
 
 
 #: How many domains the slim record of a certificate holds.

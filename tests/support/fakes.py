@@ -28,6 +28,7 @@ from chalicelib.domain.model import (
     SealedKeys,
     Token,
 )
+from chalicelib.domain.reminders import Watched
 from chalicelib.domain.status import status_at
 from chalicelib.ports import DroppedObject, KeyVaultError, Remembered
 from tests.support.authority import NOW
@@ -69,6 +70,7 @@ class MemoryCertificateStore:
         self.audit = audit or MemoryAuditStore()
         self.certificates: dict[tuple[str, str], Certificate] = {}
         self.materials: dict[tuple[str, str], Material] = {}
+        self.not_seen: dict[tuple[str, str], Watched] = {}
         self._lock = threading.RLock()
 
     def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
@@ -87,8 +89,28 @@ class MemoryCertificateStore:
         except KeyError:
             raise _not_found(certificate_id) from None
 
-    def several(self, account_id: str, ids: Sequence[str]) -> Mapping[str, Certificate]:
+    def several(self, account_id: str, ids: Sequence[str], *, consistent: bool = True) -> Mapping[str, Certificate]:
         return {c.id: c for c in self._own(account_id) if c.id in ids}
+
+    def expiring(self, account_id: str, low: datetime, high: datetime) -> Iterator[Certificate]:
+        yield from sorted((c for c in self._own(account_id) if low < c.not_after <= high), key=_by_id)
+
+    def short_lived(self, account_id: str, low: datetime, high: datetime) -> Iterator[Watched]:
+        short = (c for c in self.expiring(account_id, low, high) if c.not_after - c.not_before < timedelta(days=90))
+        yield from (_watched(c) for c in short if c.notifications)
+
+    def unseen(self, account_id: str) -> Iterator[Watched]:
+        yield from [w for (owner, _), w in sorted(self.not_seen.items()) if owner == account_id]
+
+    def seen(self, account_id: str, ids: Sequence[str]) -> None:
+        for one in ids:
+            self.not_seen.pop((account_id, one), None)
+
+    def forget(self, account_id: str, watched: Watched) -> None:
+        with self._lock:
+            held = self.not_seen.get((account_id, watched.id))
+            if held is not None and held.version <= watched.version:
+                del self.not_seen[account_id, watched.id]
 
     def material(self, certificate: Certificate) -> Material:
         try:
@@ -148,6 +170,7 @@ class MemoryCertificateStore:
         with self._lock:
             self._unchanged(certificate)
             del self.certificates[certificate.account_id, certificate.id]
+            self.not_seen.pop((certificate.account_id, certificate.id), None)
             if certificate.material_id is None:
                 del self.materials[certificate.account_id, certificate.id]
             self.audit.record(audit)
@@ -157,7 +180,13 @@ class MemoryCertificateStore:
             return [c for (owner, _), c in self.certificates.items() if owner == account_id]
 
     def _put(self, certificate: Certificate) -> None:
-        self.certificates[certificate.account_id, certificate.id] = certificate
+        place = certificate.account_id, certificate.id
+        known = self.certificates.get(place)
+        if not certificate.notifications:
+            self.not_seen.pop(place, None)
+        elif known is None or not known.notifications:
+            self.not_seen[place] = _watched(certificate)
+        self.certificates[place] = certificate
 
     def _refuse_duplicate(self, certificate: Certificate) -> None:
         if self.holds(certificate.account_id, certificate.id):
@@ -415,6 +444,11 @@ class MemoryDropBox:
 def _refuse_giant(*values: object) -> None:
     if any(len(repr(value)) > 409_600 for value in values):
         raise TooLarge("RequestTooLarge", "More than can be kept.")
+
+
+def _watched(certificate: Certificate) -> Watched:
+    since = certificate.updated_at.replace(microsecond=0)
+    return Watched(certificate.id, certificate.not_before, certificate.not_after, certificate.version, since)
 
 
 def _same(one: DroppedObject, other: DroppedObject) -> bool:

@@ -26,6 +26,7 @@ from chalicelib.sources import load
 from chalicelib.wiring import Services
 from tests.support.authority import Authority, Issued
 from tests.support.fake_contacts import MemoryContactStore, memory_notifiers
+from tests.support.fake_scans import MemoryScanQueue, MemoryScanStore
 from tests.support.fake_syncs import MemoryCredentials, MemoryRenewalStore, MemorySyncStore, MemoryTaskQueue
 from tests.support.fakes import (
     FixedClock,
@@ -78,6 +79,8 @@ class MemoryServices(KeptLog, Services):
         self.credentials = MemoryCredentials()
         self.contact_store = MemoryContactStore(self.audit_store)
         self.notifiers = memory_notifiers()
+        self.scan_store = MemoryScanStore()
+        self.scan_queue = MemoryScanQueue()
         self.idempotency = MemoryIdempotencyStore()
         self.vault = MemoryKeyVault()
         self.drop_box = MemoryDropBox(self.clock)

@@ -49,6 +49,7 @@ ALLOWED = {
     "POST /v1/contacts/{contact_id}/test": "admin",
     "GET /v1/reminder-policy": "viewer manager admin",
     "PUT /v1/reminder-policy": "admin",
+    "GET /v1/scans": "admin operator",
     "GET /v1/tokens": "admin operator",
     "POST /v1/tokens": "admin operator",
     "DELETE /v1/tokens/{token_id}": "admin operator",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,9 +17,12 @@ from chalice.app import AuthRequest
 
 from chalicelib.api import events
 from chalicelib.api.authoriser import authorise_request
+from chalicelib.domain.scans import ScanRun
+from chalicelib.functions.scan import ScanFailedError
 from infra.package import ROOT
 from tests.support.authority import Authority
 from tests.support.moto_service import service_on_moto
+from tests.support.records import event, material, record
 from tests.support.service import ARN, Client, operator, tenant
 from tests.support.tables import REGION
 
@@ -72,7 +76,8 @@ def asked_of_kms(action: str, body: dict) -> set[tuple[str, str]]:
 
 
 def asked_of_sqs(action: str, body: dict) -> set[tuple[str, str]]:
-    return {(f"sqs:{action.removesuffix('Batch')}", "SyncQueue")}
+    queue = body["QueueUrl"].rpartition("-")[2].capitalize() + "Queue"
+    return {(f"sqs:{action.removesuffix('Batch')}", queue)}
 
 
 def asked_of_secrets(action: str, body: dict) -> set[tuple[str, str]]:
@@ -233,6 +238,7 @@ def walk_through_contacts(admin) -> None:
     assert admin.patch(place, {"channels": channels[:1]}).status == 200
     assert admin.post(f"{place}/test").json["channels"][0]["outcome"] == "sent"
     assert admin.delete(place).status == 204
+    assert admin.get("/v1/scans").status == 200
     assert admin.put("/v1/reminder-policy", {"days": [7]}).status == 200
     admin.get("/v1/reminder-policy")
 
@@ -354,3 +360,49 @@ def test_renewals_by_the_built_in_ca_may_do_all_that_they_do(cloud, owner):
     wanted = needs(cloud, lambda: events.pca_renewal(cloud.services, "request"))
     assert cloud.services.certificate_store.get(owner.account_id, one["id"]).replaced_by is not None
     assert wanted <= allowed("pca-renewal")
+
+
+def scan_now(cloud) -> list[dict]:
+    """Start a run; gives the messages for its workers."""
+    events.scan(cloud.services, {"detail": {"force": True}}, "request")
+    return cloud.messages(cloud.services.settings.scan_queue_url)
+
+
+def test_the_tick_of_the_scan_may_do_all_that_it_does_and_nothing_else(cloud, owner):
+    cloud.services.scan_store.start(ScanRun("2026", cloud.services.clock(), cloud.services.clock()))
+    cloud.services.clock.now += timedelta(days=2)
+    wanted = needs(cloud, lambda: events.scan(cloud.services, {"detail": {"force": True}}, "request"))
+    assert wanted == {(a, n) for a, n in allowed("scan") if not a.startswith("logs:")}
+
+
+def test_a_worker_of_the_scan_may_do_all_that_it_does_and_nothing_else(cloud, owner):
+    channels = [{"kind": "email", "address": "ops@example.com"}, {"kind": "apprise", "url": "json://127.0.0.1:9/x"}]
+    made = [owner.admin.post("/v1/contacts", {"name": n, "channels": channels}).json["id"] for n in ("Ops", "Web")]
+    store, now = cloud.services.certificate_store, cloud.services.clock()
+    soon = {"account_id": owner.account_id, "notifications": True, "updated_at": now - timedelta(hours=2)}
+    held = [
+        record(not_before=now - timedelta(days=life), not_after=now + timedelta(days=6, hours=n), **soon)
+        for n, life in enumerate((300, 40, 300))
+    ]
+    for one in held:
+        store.add(one, material(one), event(owner.account_id))
+    boto3.client("dynamodb", region_name=REGION).delete_item(
+        TableName=f"{cloud.services.settings.table_prefix}certificates",
+        Key={"account_id": {"S": owner.account_id}, "certificate_id": {"S": held[2].id}},
+    )
+    wanted = set()
+
+    def work() -> None:
+        for message in scan_now(cloud):
+            cloud.sent.clear()
+            with suppress(ScanFailedError):
+                events.scan_worker(cloud.services, {"Records": [message]}, "request")
+            wanted.update(*(asked(request) for request in cloud.sent if ":9/" not in request.url))
+
+    work()
+    assert owner.admin.delete(f"/v1/contacts/{made[0]}").status == 204
+    assert owner.admin.patch(f"/v1/contacts/{made[1]}", {"channels": channels[:1]}).status == 200
+    cloud.services.clock.now += timedelta(days=3)
+    work()
+    assert list(cloud.services.scan_store.outboxes()) == []
+    assert wanted == {(a, n) for a, n in allowed("scan-worker") if not a.startswith("logs:")}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,16 +11,13 @@ from chalicelib.domain.errors import Conflict, NotFound
 from chalicelib.domain.model import CertificateFilter, Source
 from chalicelib.store.audit import DynamoAuditStore
 from chalicelib.store.certificates import DynamoCertificateStore
-from chalicelib.store.tables import TABLES, connection
+from chalicelib.store.tables import TABLES
 from tests.support.authority import NOW
 from tests.support.capacity import moto_table
+from tests.support.crashes import CrashError, killed_at
 from tests.support.fakes import MemoryCertificateStore
 from tests.support.records import event, material, record, ulid
 from tests.support.tables import moto_aws
-
-
-class CrashError(BaseException):
-    """The function is killed."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,23 +31,6 @@ def _emptied(_aws):
     """Moto copies whole tables for a transaction, so they are kept small."""
     for model in TABLES:
         moto_table(model.Meta.table_name).items.clear()
-
-
-@contextmanager
-def killed_at(request_number):
-    """Die instead of sending request number so-and-so."""
-    numbers = itertools.count()
-
-    def die(**_):
-        if next(numbers) == request_number:
-            raise CrashError
-
-    events = connection().client.meta.events
-    events.register_first("before-call.dynamodb", die)
-    try:
-        yield
-    finally:
-        events.unregister("before-call.dynamodb", die)
 
 
 #: A repeat brings the same certificate.
