@@ -6,7 +6,7 @@ called concurrently. Every method that reads or writes tenant data takes the acc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from chalicelib.domain.model import (
 )
 from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
 from chalicelib.domain.renewals import PlannedRenewal
+from chalicelib.domain.summary import Overview
 from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
 
 
@@ -57,7 +58,7 @@ class KeyVaultError(Exception):
 
 
 class CertificateStore(Protocol):
-    """The inventory. Writes are atomic with the audit event they are given."""
+    """The inventory. Writes are atomic with the audit event they are given, and counted in the `SummaryStore`."""
 
     def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
         """Store a new certificate; of two simultaneous ones with one id or name, one is stored.
@@ -72,7 +73,7 @@ class CertificateStore(Protocol):
         """Store a certificate that a private CA gave, under a name that only it can have, unless it is held already.
 
         A crash on the way leaves nothing that a repeat does not mend. Its audit event is written by the caller, for
-        many at once.
+        many at once, and so it is counted: see `SyncStore.finish_chunk`.
 
         Args:
             certificate: with a name made by `chalicelib.domain.naming.derived_name`.
@@ -503,9 +504,24 @@ class SyncStore(Protocol):
         ...
 
     def finish_chunk(
-        self, job: SyncJob, chunk: Chunk, results: Sequence[Result], at: datetime, audit: AuditEvent
+        self,
+        job: SyncJob,
+        chunk: Chunk,
+        results: Sequence[Result],
+        at: datetime,
+        audit: AuditEvent,
+        *,
+        brought: Sequence[Certificate] = (),
     ) -> bool:
         """Store what came of a chunk and count it, once.
+
+        Args:
+            job: of the chunk.
+            chunk: which one.
+            results: what came of it.
+            at: now.
+            audit: of it.
+            brought: the certificates that it brought into the inventory, as they were then, for its figures.
 
         Returns:
             Whether it was this call that did so; ``False`` when the chunk had its results.
@@ -578,4 +594,44 @@ class RenewalStore(Protocol):
 
     def done(self, renewal: PlannedRenewal) -> None:
         """Forget a plan; gone already is fine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What had been counted of an account at a moment: everything up to a version, and changes after it."""
+
+    version: int
+    changes: tuple[str, ...]
+
+
+class SummaryStore(Protocol):
+    """Counters of each account's inventory, kept right by the `CertificateStore` and the `SyncStore` as they write."""
+
+    def read(self, account_id: str, now: datetime) -> Overview:
+        """The figures of a moment. Those of the last second's changes may be missing."""
+        ...
+
+    def snooze(self, account_id: str, until: datetime | None, audit: AuditEvent) -> None:
+        """Put pending items off, or with ``None`` no longer."""
+        ...
+
+    def standing(self, account_id: str, now: datetime) -> Standing:
+        """Where counting stands, for `replace`."""
+        ...
+
+    def replace(
+        self, account_id: str, standing: Standing, held: Iterable[tuple[Certificate, int]], now: datetime
+    ) -> bool:
+        """Count anew.
+
+        Args:
+            account_id: whose certificates.
+            standing: where counting stood before they were read.
+            held: certificates and how often each counts; read to the end before anything is replaced.
+            now: the moment.
+
+        Returns:
+            Whether it was done; ``False`` when something was changed since then, and all stays as it is.
+        """
         ...

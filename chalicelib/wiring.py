@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from chalicelib.functions.pca_renewal import PcaRenewal
     from chalicelib.functions.private_ca import PrivateCa
     from chalicelib.functions.private_cas import PrivateCas
+    from chalicelib.functions.summary import Summary
     from chalicelib.functions.upload_validate import UploadValidate
     from chalicelib.ports import (
         AccountStore,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         IdempotencyStore,
         KeyVault,
         RenewalStore,
+        SummaryStore,
         SyncStore,
         TaskQueue,
     )
@@ -73,6 +75,7 @@ class Services:
     authority_store: AuthorityStore
     sync_store: SyncStore
     renewal_store: RenewalStore
+    summary_store: SummaryStore
     sync_queue: TaskQueue
     sources: Mapping[str, CertificateSource]
 
@@ -190,6 +193,13 @@ class Services:
         return AutoRenewal(self.renewal_store, self.certificate_store, self.pca_renewal, self.audit, self.clock)
 
     @cached_property
+    def summary(self) -> Summary:
+        """Pending items, and the figures of the dashboard."""
+        from chalicelib.functions.summary import Summary
+
+        return Summary(self.summary_store, self.certificate_store, self.sync_store, audit=self.audit, clock=self.clock)
+
+    @cached_property
     def _pca_intake(self) -> PcaIntake:
         from chalicelib.functions.pca_intake import PcaIntake
 
@@ -274,6 +284,13 @@ class AwsServices(Services):
         from chalicelib.store.renewals import DynamoRenewalStore
 
         return DynamoRenewalStore()
+
+    @cached_property
+    def summary_store(self) -> SummaryStore:  # type: ignore[override]
+        """The table of counters."""
+        from chalicelib.store.summary import DynamoSummaryStore
+
+        return DynamoSummaryStore()
 
     @cached_property
     def sync_queue(self) -> TaskQueue:  # type: ignore[override]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from chalice.app import Chalice
 
-from chalicelib.api import access, authorities, certificates, csrs, pca, service
+from chalicelib.api import access, authorities, certificates, csrs, pca, service, summary
 from chalicelib.api.blueprint import BINARY_TYPES, ApiBlueprint, accept_anything
 from chalicelib.api.routes import Routes
 from chalicelib.wiring import Services
@@ -17,6 +17,7 @@ RESOURCES: tuple[Routes, ...] = (
     csrs.routes,
     authorities.routes,
     pca.routes,
+    summary.routes,
     access.routes,
 )
 

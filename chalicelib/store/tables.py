@@ -305,6 +305,23 @@ class SyncRow(Model):
     expires_at = TTLAttribute(null=True)
 
 
+class SummaryRow(Model):
+    """Counters of an account's inventory, a change that is not yet in them, or a week of them; `item` says which.
+
+    What is counted lies compressed in `content`; `version` is that of the counters it belongs to.
+    """
+
+    class Meta:
+        table_name = "summary"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    content = BinaryAttribute(legacy_encoding=False, null=True)
+    version = NumberAttribute(null=True)
+    generation = UnicodeAttribute(null=True)
+    until = UTCDateTimeAttribute(null=True)
+
+
 class IdempotencyRow(Model):
     """The answer first given under an Idempotency-Key; DynamoDB deletes it after `expires_at`."""
 
@@ -333,6 +350,7 @@ TABLES: tuple[type[Model], ...] = (
     AuthorityRow,
     IssuedRow,
     SyncRow,
+    SummaryRow,
 )
 _NAMES = {model: model.Meta.table_name for model in TABLES}
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from chalicelib.domain.model import Certificate, CertificateFilter, Status
+from chalicelib.domain.model import Certificate, CertificateFilter, PendingKind, Status
 from chalicelib.store.tables import TermRow, may_be_outdated
 
 #: Longer names are no domain names (RFC 1035, 2.3.4), and nobody can ask for one.
@@ -20,6 +20,9 @@ MAX_DOMAIN: Final = 253
 #: At most so many entries are written for the domains of one certificate. It bounds what one upload can cost;
 #: certificates of public CAs stay far below. The names beyond are not found by the domain filter.
 MAX_DOMAIN_TERMS: Final = 4000
+#: Certificates with a risk tag, and those whose renewal failed: few, and looked for among many.
+RISK: Final = "risk"
+STUCK: Final = "renewal-problem"
 
 
 def domain_terms(domains: Iterable[str]) -> set[str]:
@@ -49,6 +52,10 @@ def changing_terms(certificate: Certificate) -> set[str]:
         terms.add(f"group={certificate.resource_group}")
     if certificate.revoked_at is not None:
         terms.add("revoked")
+    if certificate.risks:
+        terms.add(RISK)
+    if certificate.renewal_problem is not None:
+        terms.add(STUCK)
     return terms
 
 
@@ -69,6 +76,12 @@ def driving_term(wanted: CertificateFilter) -> tuple[str | None, CertificateFilt
         return f"group={wanted.resource_group}", replace(wanted, resource_group=None)
     if wanted.status is Status.REVOKED:
         return "revoked", replace(wanted, status=None)
+    return _driving_kind(wanted)
+
+
+def _driving_kind(wanted: CertificateFilter) -> tuple[str | None, CertificateFilter]:
+    if wanted.pending is PendingKind.RISK:
+        return RISK, replace(wanted, pending=None)
     if wanted.source is not None:
         return f"source={wanted.source}", replace(wanted, source=None)
     return None, wanted

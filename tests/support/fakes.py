@@ -31,6 +31,7 @@ from chalicelib.domain.model import (
 from chalicelib.domain.status import status_at
 from chalicelib.ports import DroppedObject, KeyVaultError, Remembered
 from tests.support.authority import NOW
+from tests.support.fake_summary import MemorySummaryStore, pending_kinds
 
 T = TypeVar("T")
 
@@ -65,8 +66,9 @@ class MemoryAuditStore:
 class MemoryCertificateStore:
     """The inventory as two dictionaries."""
 
-    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+    def __init__(self, audit: MemoryAuditStore | None = None, summary: MemorySummaryStore | None = None) -> None:
         self.audit = audit or MemoryAuditStore()
+        self.summary = summary or MemorySummaryStore(self.audit)
         self.certificates: dict[tuple[str, str], Certificate] = {}
         self.materials: dict[tuple[str, str], Material] = {}
         self._lock = threading.RLock()
@@ -78,6 +80,7 @@ class MemoryCertificateStore:
             if self.name_taken(certificate.account_id, certificate.name):
                 raise NameTaken(certificate.name)
             self._put(certificate)
+            self.summary.count((certificate, 1))
             self.materials[certificate.account_id, certificate.id] = material
             self.audit.record(audit)
 
@@ -126,6 +129,7 @@ class MemoryCertificateStore:
             if new.name != old.name and self.name_taken(new.account_id, new.name):
                 raise NameTaken(new.name)
             self._put(new)
+            self.summary.count((old, -1), (new, 1))
             self.audit.record(audit)
 
     def replace(
@@ -140,6 +144,7 @@ class MemoryCertificateStore:
                 raise NameTaken(other)
             self._put(retired)
             self._put(new)
+            self.summary.count((old, -1), (retired, 1), (new, 1))
             if new.material_id is None:
                 self.materials[new.account_id, new.id] = material
             self.audit.record(audit)
@@ -148,6 +153,7 @@ class MemoryCertificateStore:
         with self._lock:
             self._unchanged(certificate)
             del self.certificates[certificate.account_id, certificate.id]
+            self.summary.count((certificate, -1))
             if certificate.material_id is None:
                 del self.materials[certificate.account_id, certificate.id]
             self.audit.record(audit)
@@ -182,6 +188,7 @@ class MemoryCertificateStore:
                 wanted.notifications in {None, certificate.notifications},
                 wanted.deployed in {None, certificate.deployed},
                 wanted.expires_before is None or certificate.not_after < wanted.expires_before,
+                wanted.pending is None or wanted.pending in pending_kinds(certificate, now),
             )
         )
 

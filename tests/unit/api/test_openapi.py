@@ -127,6 +127,7 @@ def world(role: str) -> World:
         "certificate_id": certificate["id"],
         "csr_id": csr["id"],
         "token_id": token["id"],
+        "kind": "not_deployed",
         "account_id": locked_out(anyone),
     }
     good = {
@@ -145,6 +146,7 @@ def world(role: str) -> World:
         "pca_show_crl": {"format": "pem"},
         "pca_synchronise": {"ca": ca},
         "pca_set_schedule": {"every_hours": 12},
+        "summary_snooze": {"days": 7},
         "access_create_token": {"name": "ci", "role": role},
         "access_create_account": {"name": "New", "site": "china", "entity": {"id": "entity-2", "kind": "enterprise"}},
         "access_change_account": {"name": "New"},
@@ -282,6 +284,7 @@ CHANGES = [
     {"common_name": "b.example.com"},
     {"reason": "key_compromise"},
     {"every_hours": 6},
+    {"days": 14},
     {"ca": "another"},
 ]
 WITH_BODY = [(method, path) for method, path in OPERATIONS if "requestBody" in described(method, path)]
