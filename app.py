@@ -59,6 +59,12 @@ def pca_renewal(event: CloudWatchEvent) -> dict[str, int]:
     return events.pca_renewal(wiring.services(), events.request_id_of(event))
 
 
+@app.schedule(Rate(1, unit=Rate.HOURS), name="quota-sweep")
+def quota_sweep(event: CloudWatchEvent) -> dict[str, int]:
+    """Do what requests left undone that were killed after they had taken units of the quota."""
+    return events.quota_sweep(wiring.services(), events.request_id_of(event))
+
+
 @app.schedule(Rate(1, unit=Rate.HOURS), name="scan")
 def scan(event: CloudWatchEvent) -> dict[str, Any]:
     """Start the day's scan when it is time, and send what waits."""

@@ -6,7 +6,7 @@ called concurrently. Every method that reads or writes tenant data takes the acc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -28,9 +28,11 @@ if TYPE_CHECKING:  # what most functions do without
     from chalicelib.domain.contacts import AddressProblem, ChannelState, Contact
     from chalicelib.domain.digests import Message
     from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
+    from chalicelib.domain.quota import Purchase, Quota, Reservation
     from chalicelib.domain.reminders import ReminderPolicy, Watched
     from chalicelib.domain.renewals import PlannedRenewal
     from chalicelib.domain.scans import AccountScan, Bundle, Outbox, Reminder, ScanRun, ScanTask
+    from chalicelib.domain.summary import Overview
     from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
 
 
@@ -63,13 +65,14 @@ class KeyVaultError(Exception):
 
 
 class CertificateStore(Protocol):
-    """The inventory. Writes are atomic with the audit event they are given."""
+    """The inventory. Writes are atomic with the audit event they are given, and counted in the `SummaryStore`."""
 
     def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
         """Store a new certificate; of two simultaneous ones with one id or name, one is stored.
 
         Raises:
-            Conflict: `DuplicateCertificate` (the message and `existing_id` name the holder), or `NameTaken`.
+            Conflict: `DuplicateCertificate` (the message and `existing_id` name the holder), `NameTaken`; or
+                `QuotaInsufficient`, its notices take a unit and none is left (so for `update` and `replace`).
             TooLarge: more text than can be kept (400 KB); so for `update` and `replace`.
         """
         ...
@@ -78,7 +81,7 @@ class CertificateStore(Protocol):
         """Store a certificate that a private CA gave, under a name that only it can have, unless it is held already.
 
         A crash on the way leaves nothing that a repeat does not mend. Its audit event is written by the caller, for
-        many at once.
+        many at once, and so it is counted: see `SyncStore.finish_chunk`.
 
         Args:
             certificate: with a name made by `chalicelib.domain.naming.derived_name`.
@@ -162,8 +165,14 @@ class CertificateStore(Protocol):
         """Take an entry off `unseen` that tells of nothing, unless a newer change has written it anew."""
         ...
 
-    def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
+    def update(self, old: Certificate, new: Certificate, audit: AuditEvent, *, reservation: str | None = None) -> None:
         """Replace `old` by `new` (one version up), moving its name when it changed.
+
+        Args:
+            old: as it was read.
+            new: as it is to be.
+            audit: what is recorded with it.
+            reservation: the unit that its notices take is taken from this one.
 
         Raises:
             NotFound: it was deleted. Conflict: `ConcurrentChange`, or `NameTaken`.
@@ -541,9 +550,24 @@ class SyncStore(Protocol):
         ...
 
     def finish_chunk(
-        self, job: SyncJob, chunk: Chunk, results: Sequence[Result], at: datetime, audit: AuditEvent
+        self,
+        job: SyncJob,
+        chunk: Chunk,
+        results: Sequence[Result],
+        at: datetime,
+        audit: AuditEvent,
+        *,
+        brought: Sequence[Certificate] = (),
     ) -> bool:
         """Store what came of a chunk and count it, once.
+
+        Args:
+            job: of the chunk.
+            chunk: which one.
+            results: what came of it.
+            at: now.
+            audit: of it.
+            brought: the certificates that it brought into the inventory, as they were then, for its figures.
 
         Returns:
             Whether it was this call that did so; ``False`` when the chunk had its results.
@@ -822,6 +846,52 @@ class NotifierKit:
     private: bool
 
 
+class QuotaStore(Protocol):
+    """Units of the notification quota. `CertificateStore` takes and gives back what single certificates need."""
+
+    def read(self, account_id: str) -> Quota:
+        """What an account has, and has taken."""
+        ...
+
+    def reserve(self, reservation: Reservation) -> None:
+        """Take all units of a reservation at once; the same one twice is one. Raises: QuotaInsufficient."""
+        ...
+
+    def reservations(self, before: datetime) -> Iterator[Reservation]:
+        """Reservations of all accounts that were made before a moment and have not ended."""
+        ...
+
+    def settle(self, account_id: str, reservation_id: str) -> None:
+        """End a reservation: what is left in it is given back. Nothing when it has ended."""
+        ...
+
+    def order(self, purchase: Purchase, audit: AuditEvent) -> None:
+        """Store a purchase; the units of one that is fulfilled are there at once. The same one twice is one.
+
+        Raises: Conflict: `TooManyPurchases` wait.
+        """
+        ...
+
+    def close(self, purchase: Purchase, audit: AuditEvent) -> None:
+        """Store how a purchase that waited ended; with it come the units of one that is fulfilled.
+
+        Raises: NotFound. Conflict: `PurchaseClosed`, it does not wait.
+        """
+        ...
+
+    def purchase(self, account_id: str, purchase_id: str) -> Purchase:
+        """One purchase. Raises: NotFound."""
+        ...
+
+    def purchases(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Purchase]:
+        """Purchases, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def open_purchases(self, *, limit: int, cursor: str | None) -> Page[Purchase]:
+        """What waits to be fulfilled, oldest first, all accounts'. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+
 class RenewalStore(Protocol):
     """Which certificates renew by themselves, and when: more than the truth may stand here, and never less."""
 
@@ -835,4 +905,44 @@ class RenewalStore(Protocol):
 
     def done(self, renewal: PlannedRenewal) -> None:
         """Forget a plan; gone already is fine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What had been counted of an account at a moment: everything up to a version, and changes after it."""
+
+    version: int
+    changes: tuple[str, ...]
+
+
+class SummaryStore(Protocol):
+    """Counters of each account's inventory, kept right by the `CertificateStore` and the `SyncStore` as they write."""
+
+    def read(self, account_id: str, now: datetime) -> Overview:
+        """The figures of a moment. Those of the last second's changes may be missing."""
+        ...
+
+    def snooze(self, account_id: str, until: datetime | None, audit: AuditEvent) -> None:
+        """Put pending items off, or with ``None`` no longer."""
+        ...
+
+    def standing(self, account_id: str, now: datetime) -> Standing:
+        """Where counting stands, for `replace`."""
+        ...
+
+    def replace(
+        self, account_id: str, standing: Standing, held: Iterable[tuple[Certificate, int]], now: datetime
+    ) -> bool:
+        """Count anew.
+
+        Args:
+            account_id: whose certificates.
+            standing: where counting stood before they were read.
+            held: certificates and how often each counts; read to the end before anything is replaced.
+            now: the moment.
+
+        Returns:
+            Whether it was done; ``False`` when something was changed since then, and all stays as it is.
+        """
         ...

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from chalicelib.functions.pca_renewal import PcaRenewal
     from chalicelib.functions.private_ca import PrivateCa
     from chalicelib.functions.private_cas import PrivateCas
+    from chalicelib.functions.quota import NotificationQuota
     from chalicelib.functions.scan import Scan
+    from chalicelib.functions.summary import Summary
     from chalicelib.functions.upload_validate import UploadValidate
     from chalicelib.ports import (
         AccountStore,
@@ -49,9 +51,11 @@ if TYPE_CHECKING:
         IdempotencyStore,
         KeyVault,
         Notifier,
+        QuotaStore,
         RenewalStore,
         ScanQueue,
         ScanStore,
+        SummaryStore,
         SyncStore,
         TaskQueue,
     )
@@ -79,6 +83,8 @@ class Services:
     authority_store: AuthorityStore
     sync_store: SyncStore
     renewal_store: RenewalStore
+    summary_store: SummaryStore
+    quota_store: QuotaStore
     sync_queue: TaskQueue
     sources: Mapping[str, CertificateSource]
     contact_store: ContactStore
@@ -224,6 +230,34 @@ class Services:
         return AutoRenewal(self.renewal_store, self.certificate_store, self.pca_renewal, self.audit, self.clock)
 
     @cached_property
+    def summary(self) -> Summary:
+        """Pending items, and the figures of the dashboard."""
+        from chalicelib.functions.summary import Summary
+
+        return Summary(
+            self.summary_store,
+            self.certificate_store,
+            self.sync_store,
+            self.quota_store,
+            audit=self.audit,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def quota(self) -> NotificationQuota:
+        """The notification quota."""
+        from chalicelib.functions.quota import NotificationQuota
+
+        return NotificationQuota(
+            self.quota_store,
+            self.certificate_store,
+            audit=self.audit,
+            clock=self.clock,
+            needed=lambda account_id: self.summary_store.read(account_id, self.clock()).figures.units,
+            by_operator=self.settings.quota_fulfilment == "operator",
+        )
+
+    @cached_property
     def _pca_intake(self) -> PcaIntake:
         from chalicelib.functions.pca_intake import PcaIntake
 
@@ -244,7 +278,7 @@ class AwsServices(Services):
         """The inventory's tables."""
         from chalicelib.store.certificates import DynamoCertificateStore
 
-        return DynamoCertificateStore()
+        return DynamoCertificateStore(free_units=int(self.settings.free_notifications))
 
     @cached_property
     def csr_store(self) -> CsrStore:  # type: ignore[override]
@@ -308,6 +342,20 @@ class AwsServices(Services):
         from chalicelib.store.renewals import DynamoRenewalStore
 
         return DynamoRenewalStore()
+
+    @cached_property
+    def summary_store(self) -> SummaryStore:  # type: ignore[override]
+        """The table of counters."""
+        from chalicelib.store.summary import DynamoSummaryStore
+
+        return DynamoSummaryStore()
+
+    @cached_property
+    def quota_store(self) -> QuotaStore:  # type: ignore[override]
+        """The table of the notification quota."""
+        from chalicelib.store.quota import DynamoQuotaStore
+
+        return DynamoQuotaStore(int(self.settings.free_notifications))
 
     @cached_property
     def sync_queue(self) -> TaskQueue:  # type: ignore[override]

@@ -21,7 +21,15 @@ from infra.package import build
 from infra.say import give_up, step
 
 #: Of the template, that may be set in the environment.
-PARAMETERS = ("AlarmTopicArn", "LogLevel", "LogRetentionDays", "MailFrom", "ScanHour")
+PARAMETERS = (
+    "AlarmTopicArn",
+    "FreeNotifications",
+    "LogLevel",
+    "LogRetentionDays",
+    "MailFrom",
+    "QuotaFulfilment",
+    "ScanHour",
+)
 
 
 def main(arguments: list[str]) -> None:

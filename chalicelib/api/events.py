@@ -175,6 +175,13 @@ def _scheduled(
     return counts
 
 
+def quota_sweep(services: Services, request_id: str) -> dict[str, int]:
+    """Finish what was to switch many notices on and was killed. Returns how many requests those were."""
+    counts = {"finished": services.quota.finish_reservations()}
+    services.log.info("quota sweep", said=counts, request_id=request_id)
+    return counts
+
+
 def scan(services: Services, event: dict[str, Any], request_id: str) -> dict[str, Any]:
     """Look after the scan: its day's run, those that go on, and what waits to be sent.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from chalice.app import Chalice
 
-from chalicelib.api import access, authorities, certificates, contacts, csrs, pca, scans, service
+from chalicelib.api import access, authorities, certificates, contacts, csrs, pca, quota, scans, service, summary
 from chalicelib.api.blueprint import BINARY_TYPES, ApiBlueprint, accept_anything
 from chalicelib.api.routes import Routes
 from chalicelib.wiring import Services
@@ -19,6 +19,8 @@ RESOURCES: tuple[Routes, ...] = (
     pca.routes,
     contacts.routes,
     scans.routes,
+    summary.routes,
+    quota.routes,
     access.routes,
 )
 

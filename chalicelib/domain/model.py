@@ -33,6 +33,15 @@ class Status(StrEnum):
     REVOKED = "revoked"
 
 
+class PendingKind(StrEnum):
+    """What may be left to do about a certificate; see `chalicelib.domain.pending`."""
+
+    NOTIFICATION_DISABLED = "notification_disabled"
+    NOT_DEPLOYED = "not_deployed"
+    PENDING_RENEWAL = "pending_renewal"
+    RISK = "risk"
+
+
 class Site(StrEnum):
     """The Alibaba Cloud site an account belongs to."""
 
@@ -278,6 +287,7 @@ class CertificateFilter:
 
     `domain` is exact, or ``*.suffix`` for every name below a suffix. `tag` is ``k`` or ``k=v``.
     `q` is looked for, without regard to case, in name, domains, issuer, serial and fingerprint.
+    `pending` is a kind of pending item that a certificate is.
     """
 
     source: Source | None = None
@@ -289,3 +299,4 @@ class CertificateFilter:
     notifications: bool | None = None
     deployed: bool | None = None
     expires_before: datetime | None = None
+    pending: PendingKind | None = None

@@ -376,6 +376,49 @@ class ContactRow(Model):
     renew_redeploys = BooleanAttribute(null=True)
 
 
+class SummaryRow(Model):
+    """Counters of an account's inventory, a change that is not yet in them, or a week of them; `item` says which.
+
+    What is counted lies compressed in `content`; `version` is that of the counters it belongs to.
+    """
+
+    class Meta:
+        table_name = "summary"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    content = BinaryAttribute(legacy_encoding=False, null=True)
+    version = NumberAttribute(null=True)
+    generation = UnicodeAttribute(null=True)
+    until = UTCDateTimeAttribute(null=True)
+
+
+class QuotaRow(Model):
+    """Units of an account's notification quota, a reservation of many, or a purchase; `item` says which.
+
+    `balance` is what was bought less what is taken: below zero while free units are. Purchases that wait, and
+    reservations, lie a second time under ``purchases`` and ``reservations`` in place of an account.
+    """
+
+    class Meta:
+        table_name = "quotas"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    balance = NumberAttribute(null=True)
+    bought = NumberAttribute(null=True)
+    open = NumberAttribute(null=True)
+    units = NumberAttribute(null=True)
+    certificate_ids = _texts(null=True)
+    caller = JSONAttribute(null=True)
+    state = UnicodeAttribute(null=True)
+    owner = UnicodeAttribute(null=True)
+    made_at = UTCDateTimeAttribute(null=True)
+    made_by = UnicodeAttribute(null=True)
+    closed_at = UTCDateTimeAttribute(null=True)
+    closed_by = UnicodeAttribute(null=True)
+
+
 class IdempotencyRow(Model):
     """The answer first given under an Idempotency-Key; DynamoDB deletes it after `expires_at`."""
 
@@ -406,6 +449,8 @@ TABLES: tuple[type[Model], ...] = (
     SyncRow,
     ScanRow,
     ContactRow,
+    SummaryRow,
+    QuotaRow,
 )
 _NAMES = {model: model.Meta.table_name for model in TABLES}
 

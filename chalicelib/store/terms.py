@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
-from chalicelib.domain.model import Certificate, CertificateFilter, Status, expiry_of, position_of
+from chalicelib.domain.model import Certificate, CertificateFilter, PendingKind, Status, expiry_of, position_of
 from chalicelib.domain.reminders import Watched, is_short
 from chalicelib.store.tables import TermRow, may_be_outdated
 
@@ -28,6 +28,9 @@ SHORT: Final = "short"
 UNSEEN: Final = "unseen"
 #: Sorts after every character of an id.
 _LAST: Final = "~"
+#: Certificates with a risk tag, and those whose renewal failed: few, and looked for among many.
+RISK: Final = "risk"
+STUCK: Final = "renewal-problem"
 
 
 def domain_terms(domains: Iterable[str]) -> set[str]:
@@ -61,6 +64,10 @@ def changing_terms(certificate: Certificate) -> set[str]:
         terms.add(UNSEEN)
         if is_short(certificate.not_before, certificate.not_after):
             terms.add(SHORT)
+    if certificate.risks:
+        terms.add(RISK)
+    if certificate.renewal_problem is not None:
+        terms.add(STUCK)
     return terms
 
 
@@ -81,6 +88,12 @@ def driving_term(wanted: CertificateFilter) -> tuple[str | None, CertificateFilt
         return f"group={wanted.resource_group}", replace(wanted, resource_group=None)
     if wanted.status is Status.REVOKED:
         return "revoked", replace(wanted, status=None)
+    return _driving_kind(wanted)
+
+
+def _driving_kind(wanted: CertificateFilter) -> tuple[str | None, CertificateFilter]:
+    if wanted.pending is PendingKind.RISK:
+        return RISK, replace(wanted, pending=None)
     if wanted.source is not None:
         return f"source={wanted.source}", replace(wanted, source=None)
     return None, wanted

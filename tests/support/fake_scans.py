@@ -11,7 +11,7 @@ from datetime import datetime
 from chalicelib.domain.errors import NotFound
 from chalicelib.domain.model import Page
 from chalicelib.domain.scans import BUNDLE, AccountScan, Bundle, Outbox, Reminder, ScanRun, ScanTask
-from tests.support.fakes import _page
+from tests.support.pages import page_of
 
 
 class MemoryScanStore:
@@ -39,7 +39,7 @@ class MemoryScanStore:
 
     def runs(self, *, limit: int, cursor: str | None) -> Page[ScanRun]:
         newest = sorted(self.all_runs.values(), key=lambda r: r.id, reverse=True)
-        return _page(newest, lambda r: r.id, "scans", limit, cursor, newest_first=True)
+        return page_of(newest, lambda r: r.id, "scans", limit, cursor, newest_first=True)
 
     def planned(self, run: ScanRun, cursor: str | None, accounts: int, at: datetime) -> bool:
         with self._lock:
@@ -80,7 +80,7 @@ class MemoryScanStore:
 
     def account_scans(self, account_id: str, *, limit: int, cursor: str | None) -> Page[AccountScan]:
         own = sorted((p for p in self.parts.values() if p.account_id == account_id), key=_run_id, reverse=True)
-        return _page(own, _run_id, f"scans {account_id}", limit, cursor, newest_first=True)
+        return page_of(own, _run_id, f"scans {account_id}", limit, cursor, newest_first=True)
 
     def scanned_until(self, account_id: str) -> datetime | None:
         return self.progress.get(account_id)

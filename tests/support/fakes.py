@@ -6,16 +6,15 @@ makes every method atomic, as transactions do in DynamoDB.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from chalicelib.domain.errors import Conflict, DuplicateCertificate, InvalidRequest, NameTaken, NotFound, TooLarge
+from chalicelib.domain.errors import Conflict, DuplicateCertificate, NameTaken, NotFound, TooLarge
 from chalicelib.domain.model import (
     Account,
     AuditEvent,
@@ -28,10 +27,14 @@ from chalicelib.domain.model import (
     SealedKeys,
     Token,
 )
+from chalicelib.domain.quota import units_of
 from chalicelib.domain.reminders import Watched
 from chalicelib.domain.status import status_at
 from chalicelib.ports import DroppedObject, KeyVaultError, Remembered
 from tests.support.authority import NOW
+from tests.support.fake_quota import MemoryQuotaStore
+from tests.support.fake_summary import MemorySummaryStore, pending_kinds
+from tests.support.pages import page_of
 
 T = TypeVar("T")
 
@@ -60,14 +63,21 @@ class MemoryAuditStore:
 
     def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[AuditEvent]:
         own = sorted((e for e in self.events if e.account_id == account_id), key=lambda e: e.id, reverse=True)
-        return _page(own, lambda e: e.id, f"audit {account_id}", limit, cursor, newest_first=True)
+        return page_of(own, lambda e: e.id, f"audit {account_id}", limit, cursor, newest_first=True)
 
 
 class MemoryCertificateStore:
     """The inventory as two dictionaries."""
 
-    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+    def __init__(
+        self,
+        audit: MemoryAuditStore | None = None,
+        summary: MemorySummaryStore | None = None,
+        quota: MemoryQuotaStore | None = None,
+    ) -> None:
         self.audit = audit or MemoryAuditStore()
+        self.summary = summary or MemorySummaryStore(self.audit)
+        self.quota = quota or MemoryQuotaStore(self.audit)
         self.certificates: dict[tuple[str, str], Certificate] = {}
         self.materials: dict[tuple[str, str], Material] = {}
         self.not_seen: dict[tuple[str, str], Watched] = {}
@@ -79,7 +89,9 @@ class MemoryCertificateStore:
             self._refuse_duplicate(certificate)
             if self.name_taken(certificate.account_id, certificate.name):
                 raise NameTaken(certificate.name)
+            self.quota.take(certificate.account_id, units_of(certificate))
             self._put(certificate)
+            self.summary.count((certificate, 1))
             self.materials[certificate.account_id, certificate.id] = material
             self.audit.record(audit)
 
@@ -140,14 +152,16 @@ class MemoryCertificateStore:
         fitting = [c for c in self._own(account_id) if self._fits(c, wanted, now)]
         fitting.sort(key=_by_id)
         digest = json.dumps(asdict(wanted), default=str, sort_keys=True)
-        return _page(fitting, _by_id, f"certificates {account_id} {digest}", limit, cursor)
+        return page_of(fitting, _by_id, f"certificates {account_id} {digest}", limit, cursor)
 
-    def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
+    def update(self, old: Certificate, new: Certificate, audit: AuditEvent, *, reservation: str | None = None) -> None:
         with self._lock:
             self._unchanged(old)
             if new.name != old.name and self.name_taken(new.account_id, new.name):
                 raise NameTaken(new.name)
+            self.quota.take(new.account_id, units_of(new) - units_of(old), reservation)
             self._put(new)
+            self.summary.count((old, -1), (new, 1))
             self.audit.record(audit)
 
     def replace(
@@ -160,8 +174,10 @@ class MemoryCertificateStore:
             other = retired.name if new.name == old.name else new.name
             if self.name_taken(new.account_id, other):
                 raise NameTaken(other)
+            self.quota.take(new.account_id, units_of(retired) + units_of(new) - units_of(old))
             self._put(retired)
             self._put(new)
+            self.summary.count((old, -1), (retired, 1), (new, 1))
             if new.material_id is None:
                 self.materials[new.account_id, new.id] = material
             self.audit.record(audit)
@@ -171,6 +187,8 @@ class MemoryCertificateStore:
             self._unchanged(certificate)
             del self.certificates[certificate.account_id, certificate.id]
             self.not_seen.pop((certificate.account_id, certificate.id), None)
+            self.summary.count((certificate, -1))
+            self.quota.take(certificate.account_id, -units_of(certificate))
             if certificate.material_id is None:
                 del self.materials[certificate.account_id, certificate.id]
             self.audit.record(audit)
@@ -211,6 +229,7 @@ class MemoryCertificateStore:
                 wanted.notifications in {None, certificate.notifications},
                 wanted.deployed in {None, certificate.deployed},
                 wanted.expires_before is None or certificate.not_after < wanted.expires_before,
+                wanted.pending is None or wanted.pending in pending_kinds(certificate, now),
             )
         )
 
@@ -251,7 +270,7 @@ class MemoryCsrStore:
 
     def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Csr]:
         own = sorted(self._own(account_id), key=lambda c: c.id, reverse=True)
-        return _page(own, lambda c: c.id, f"csrs {account_id}", limit, cursor, newest_first=True)
+        return page_of(own, lambda c: c.id, f"csrs {account_id}", limit, cursor, newest_first=True)
 
     def delete(self, account_id: str, csr_id: str, audit: AuditEvent) -> None:
         self.get(account_id, csr_id)
@@ -287,7 +306,7 @@ class MemoryAccountStore:
 
     def page(self, *, limit: int, cursor: str | None) -> Page[Account]:
         accounts = sorted(self.accounts.values(), key=lambda a: a.id)
-        return _page(accounts, lambda a: a.id, "accounts", limit, cursor)
+        return page_of(accounts, lambda a: a.id, "accounts", limit, cursor)
 
     def update(self, old: Account, new: Account, audit: AuditEvent) -> None:
         with self._lock:
@@ -306,7 +325,7 @@ class MemoryAccountStore:
     def tokens(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Token]:
         own = [t for t in self.by_digest.values() if t.account_id == account_id]
         own.sort(key=lambda t: t.id, reverse=True)
-        return _page(own, lambda t: t.id, f"tokens {account_id}", limit, cursor, newest_first=True)
+        return page_of(own, lambda t: t.id, f"tokens {account_id}", limit, cursor, newest_first=True)
 
     def revoke_token(self, account_id: str, token_id: str, at: datetime, audit: AuditEvent) -> None:
         with self._lock:
@@ -469,22 +488,3 @@ def _mentions(certificate: Certificate, q: str) -> bool:
 
 def _not_found(object_id: str) -> NotFound:
     return NotFound("NotFound", f"There is no {object_id!r:.70} in this account.")
-
-
-def _page(
-    ordered: Iterable[T],
-    place: Callable[[T], str],
-    scope: str,
-    limit: int,
-    cursor: str | None,
-    *,
-    newest_first: bool = False,
-) -> Page[T]:
-    """The next `limit` of `ordered` after the cursor, which is bound to its scope."""
-    mark = hashlib.sha256(scope.encode(errors="surrogatepass")).hexdigest()[:16]
-    if cursor is not None and not cursor.startswith(f"{mark}."):
-        raise InvalidRequest("InvalidCursor", "The cursor does not belong to this list.")
-    after = "" if cursor is None else cursor.removeprefix(f"{mark}.")
-    rest = [x for x in ordered if not after or (place(x) < after if newest_first else place(x) > after)]
-    more = f"{mark}.{place(rest[limit - 1])}" if len(rest) > limit else None
-    return Page(tuple(rest[:limit]), more)

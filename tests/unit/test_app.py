@@ -27,6 +27,7 @@ EXPECTED = {
     "pca-renewal": "app.pca_renewal",
     "pca-batch-sync": "app.pca_batch_sync",
     "pca-sync-worker": "app.pca_sync_worker",
+    "quota-sweep": "app.quota_sweep",
     "scan": "app.scan",
     "scan-worker": "app.scan_worker",
     "pca-sync-schedule": "app.pca_sync_schedule",

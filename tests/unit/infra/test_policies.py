@@ -9,7 +9,7 @@ import json
 import re
 from contextlib import suppress
 from datetime import timedelta
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import boto3
 import pytest
@@ -17,13 +17,17 @@ from chalice.app import AuthRequest
 
 from chalicelib.api import events
 from chalicelib.api.authoriser import authorise_request
+from chalicelib.domain.model import Caller, Role
+from chalicelib.domain.quota import Purchase, PurchaseState, Reservation
 from chalicelib.domain.scans import ScanRun
 from chalicelib.functions.scan import ScanFailedError
+from chalicelib.store.certificates import DynamoCertificateStore
+from chalicelib.store.syncs import DynamoSyncStore
 from infra.package import ROOT
 from tests.support.authority import Authority
 from tests.support.moto_service import service_on_moto
-from tests.support.records import event, material, record
-from tests.support.service import ARN, Client, operator, tenant
+from tests.support.records import event, material, record, ulid
+from tests.support.service import ARN, Client, operator, tenant, uploaded
 from tests.support.tables import REGION
 
 CHALICE = ROOT / ".chalice"
@@ -127,7 +131,10 @@ def needs(cloud, work) -> set[tuple[str, str]]:
 
 @pytest.fixture
 def cloud():
+    """The service; counters are folded by every write, for what that takes to be seen."""
     with service_on_moto() as made:
+        made.services.certificate_store = DynamoCertificateStore(fold_every=1)
+        made.services.sync_store = DynamoSyncStore(fold_every=1)
         yield made
 
 
@@ -189,6 +196,15 @@ def walk_through_the_api(owner) -> None:
     admin.get("/v1/audit-events")
 
 
+def walk_through_figures(owner) -> None:
+    admin = owner.admin
+    admin.post("/v1/certificates", upload("i.example.com"))
+    for path in ("summary", "pending-items", "pending-items/risk", "pending-items/pending_renewal"):
+        assert admin.get(f"/v1/{path}").status == 200, path
+    assert admin.post("/v1/pending-items/snooze", {}).status == 200
+    assert admin.delete("/v1/pending-items/snooze").status == 204
+
+
 def name_a_role(owner) -> None:
     """Configure AWS Private CA for the account."""
     boto3.client("secretsmanager", region_name=REGION).create_secret(
@@ -243,6 +259,22 @@ def walk_through_contacts(admin) -> None:
     admin.get("/v1/reminder-policy")
 
 
+def walk_through_the_quota(owner, platform) -> None:
+    admin = owner.admin
+    cloud_quota = admin.services.quota_store
+    held = uploaded(admin, "quota.example.com", number=90)
+    assert admin.get("/v1/notification-quota").status == 200
+    assert admin.post("/v1/notifications/enable", {"certificate_ids": [held["id"]]}).json["enabled"] == 1
+    assert admin.post("/v1/notification-quota/purchases", {"units": 5}).status == 201
+    waiting = Purchase(ulid(), owner.account_id, 1, PurchaseState.OPEN, admin.services.clock(), "token")
+    cloud_quota.order(waiting, event(owner.account_id))
+    assert len(admin.get("/v1/notification-quota/purchases").json["items"]) == 2
+    assert len(platform.get("/v1/quota-purchases").json["items"]) == 1
+    place = f"/v1/accounts/{owner.account_id}/quota-purchases/{waiting.id}"
+    assert platform.patch(place, {"state": "fulfilled"}).status == 200
+    assert admin.delete(f"/v1/certificates/{held['id']}?confirm={quote(held['name'])}").status == 204
+
+
 def walk_through_accounts(platform) -> None:
     entity = {"id": "e", "kind": "enterprise"}
     made = platform.post("/v1/accounts", {"name": "B", "site": "china", "entity": entity}).json
@@ -267,6 +299,8 @@ def test_the_api_may_do_all_that_it_does_and_is_allowed_little_else(cloud, owner
     wanted = needs(cloud, lambda: walk_through_the_api(owner)) | needs(cloud, lambda: walk_through_accounts(platform))
     wanted |= needs(cloud, lambda: walk_through_private_cas(owner))
     wanted |= needs(cloud, lambda: walk_through_contacts(owner.admin))
+    wanted |= needs(cloud, lambda: walk_through_figures(owner))
+    wanted |= needs(cloud, lambda: walk_through_the_quota(owner, platform))
     granted = {pair for pair in allowed("api_handler") if not pair[0].startswith("logs:")}
     assert wanted <= granted
     assert granted - wanted == set()
@@ -360,6 +394,18 @@ def test_renewals_by_the_built_in_ca_may_do_all_that_they_do(cloud, owner):
     wanted = needs(cloud, lambda: events.pca_renewal(cloud.services, "request"))
     assert cloud.services.certificate_store.get(owner.account_id, one["id"]).replaced_by is not None
     assert wanted <= allowed("pca-renewal")
+
+
+def test_the_sweep_of_reservations_may_do_all_that_it_does_and_nothing_else(cloud, owner):
+    held = uploaded(owner.admin, "quota.example.com", number=90)
+    caller = Caller(owner.account_id, Role.MANAGER, "token")
+    ids, now = (held["id"], ulid()), cloud.services.clock()
+    cloud.services.quota_store.reserve(Reservation(ulid(), owner.account_id, ids, 2, now, caller))
+    cloud.services.clock.now += timedelta(hours=1)
+    cloud.services.certificate_store._fold_every = 1
+    wanted = needs(cloud, lambda: events.quota_sweep(cloud.services, "request"))
+    assert owner.admin.get(f"/v1/certificates/{held['id']}").json["notifications"]
+    assert wanted == {(a, n) for a, n in allowed("quota-sweep") if not a.startswith("logs:")}
 
 
 def scan_now(cloud) -> list[dict]:

@@ -79,7 +79,7 @@ OUTSIDE = {
     "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*",
 }
 #: What starts and looks after jobs opens no key; neither does the authoriser.
-WITHOUT_KEYS = {"authorise", "pca-batch-sync", "pca-sync-schedule", "scan"}
+WITHOUT_KEYS = {"authorise", "pca-batch-sync", "pca-sync-schedule", "quota-sweep", "scan"}
 
 
 def functions():
@@ -95,7 +95,7 @@ def statements(file):
 
 def test_every_function_has_a_policy_of_its_own():
     files = list(functions().values())
-    assert len(files) == len(set(files)) == 11
+    assert len(files) == len(set(files)) == 12
     assert {p.name for p in CHALICE.glob("policy-*.json")} == set(files)
 
 

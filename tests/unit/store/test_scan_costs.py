@@ -77,7 +77,7 @@ def test_the_life_of_a_reminder_costs_what_the_docstrings_say():
     assert units(lambda: store.release(outbox, empty=True)) == (0, 1)
 
 
-def test_notices_cost_an_entry_or_two_with_each_certificate():
+def test_notices_cost_a_unit_and_an_entry_or_two_with_each_certificate():
     store, owner = DynamoCertificateStore(), ulid()
     costs = []
     for life, notices in ((400, False), (400, True), (60, True)):
@@ -87,7 +87,7 @@ def test_notices_cost_an_entry_or_two_with_each_certificate():
         if found:
             assert units(lambda found=found: store.forget(owner, found)) == (0, 1)
             assert units(lambda made=made: store.seen(owner, [made.id])) == (0, 1)
-    assert [cost - costs[0] for cost in costs] == [0, 1, 2]
+    assert [cost - costs[0] for cost in costs] == [0, 3, 4]
 
 
 @pytest.fixture(scope="module")
