@@ -157,6 +157,10 @@ class CertificateStore(Protocol):
         """
         ...
 
+    def stuck(self, account_id: str) -> Iterator[Certificate]:
+        """Certificates that were to renew by themselves and could not, soonest expiry first."""
+        ...
+
     def seen(self, account_id: str, ids: Sequence[str]) -> None:
         """Take entries off `unseen`: what they tell of was read, or will be found by its expiry."""
         ...

@@ -16,6 +16,8 @@ MAX_ENTRIES: Final = 20
 DAYS: Final = range(-30, 366)
 #: Parts of a short lifetime: 3 is a third of it.
 FRACTIONS: Final = range(2, 101)
+#: The key of what is told once of a certificate that was to renew by itself and could not.
+RENEWAL_FAILED: Final = "renewal"
 #: Before every certificate's expiry.
 LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -143,6 +145,17 @@ def is_silent(certificate: Certificate) -> bool:
     """Whether nobody wants to hear of a certificate: notices are off, it was revoked, or another took its place."""
     replaced = certificate.replaced_by is not None and not certificate.deployed
     return not certificate.notifications or certificate.revoked_at is not None or replaced
+
+
+def is_to_be_told(certificate: Certificate, key: str) -> bool:
+    """Whether a reminder with a key is still to be told of a certificate.
+
+    That it failed to renew concerns whoever told it to renew, whether its other notices are on or off.
+    """
+    if key != RENEWAL_FAILED:
+        return not is_silent(certificate)
+    over = certificate.revoked_at is not None or certificate.replaced_by is not None
+    return certificate.renewal_problem is not None and not over
 
 
 def _check(field: str, values: tuple[int, ...], allowed: range) -> list[Finding]:

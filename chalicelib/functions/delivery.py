@@ -16,7 +16,7 @@ from typing import Final
 from chalicelib.domain.contacts import Contact
 from chalicelib.domain.digests import MAX_ENTRIES, Digest, Message, Notice, render
 from chalicelib.domain.model import Certificate
-from chalicelib.domain.reminders import is_silent
+from chalicelib.domain.reminders import is_to_be_told
 from chalicelib.domain.scans import BUNDLE, Bundle, Outbox, Reminder
 from chalicelib.functions.contacts import Contacts
 from chalicelib.functions.contacts import Delivery as Sent
@@ -139,7 +139,7 @@ class Delivery:
             found[bundle.id] = []
             for reminder in bundle.reminders:
                 certificate = attempt.known.get(reminder.certificate_id) or read.get(reminder.certificate_id)
-                if certificate is not None and not is_silent(certificate):
+                if certificate is not None and is_to_be_told(certificate, reminder.key):
                     found[bundle.id].append(_notice(certificate, reminder, late=late or reminder.late))
         return found
 
@@ -176,4 +176,5 @@ def _notice(certificate: Certificate, reminder: Reminder, *, late: bool) -> Noti
         due_at=reminder.due_at,
         late=late,
         domains_total=certificate.domains_total,
+        renewal_problem=certificate.renewal_problem or "",
     )

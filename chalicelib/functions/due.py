@@ -11,12 +11,14 @@ from typing import Final
 from chalicelib.domain.model import Certificate
 from chalicelib.domain.reminders import (
     LONG_AGO,
+    RENEWAL_FAILED,
     ReminderPolicy,
     Threshold,
     Valid,
     Watched,
     due,
     is_silent,
+    is_to_be_told,
     short_window,
     windows,
 )
@@ -78,6 +80,12 @@ class DueReader:
             told = _most_urgent(certificate, policy, after, until)
             if told is not None and not is_silent(certificate):
                 yield _found(certificate, told, until)
+
+    def stuck(self, account_id: str, until: datetime) -> Iterator[Found]:
+        """Certificates that were to renew by themselves and could not; the ledger knows of which it was told."""
+        for certificate in self._certificates.stuck(account_id):
+            if is_to_be_told(certificate, RENEWAL_FAILED):
+                yield Found(certificate, Reminder(certificate.id, RENEWAL_FAILED, until, late=False))
 
     def _read(self, account_id: str, policy: ReminderPolicy, after: datetime, until: datetime) -> Iterator[Certificate]:
         ranges = windows(policy, after, until)

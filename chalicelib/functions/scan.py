@@ -202,6 +202,7 @@ class Scan:
         self._claim_unseen(work, found, seen)
         if after is not None:
             self._claim(work, self._due.in_window(account_id, policy, after, now))
+        self._claim(work, self._due.stuck(account_id, now))
         self._scans.scanned(account_id, now)
 
     def _claim_unseen(self, work: _Work, found: list[Found], seen: list[str]) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from pynamodb.exceptions import PutError
@@ -63,6 +64,7 @@ from chalicelib.store.terms import (
     drop,
     drop_unless_newer,
     find,
+    positions,
     remove_terms,
     watched,
     write_terms,
@@ -73,6 +75,8 @@ from chalicelib.store.transactions import ATTEMPTS, ConditionFailedError, Writes
 MAX_EVALUATED: Final = 500
 #: How many certificates are held in memory at once while a range of expiry is read.
 EXPIRING_PAGE: Final = 500
+#: How many certificates whose renewal failed are read at once.
+STUCK_PAGE: Final = 100
 _LAST: Final = "~"
 
 
@@ -168,6 +172,13 @@ class DynamoCertificateStore:
     def unseen(self, account_id: str) -> Iterator[Watched]:
         """Entries of certificates that no scan has looked at: half a read unit for each begun 4 KB, about 35."""
         return watched(account_id, UNSEEN)
+
+    def stuck(self, account_id: str) -> Iterator[Certificate]:
+        """Those with a renewal problem: half a read unit for each 50 entries, and half of one for each certificate."""
+        entries = positions(account_id, STUCK)
+        while batch := list(islice(entries, STUCK_PAGE)):
+            found = self.several(account_id, batch, consistent=False)
+            yield from (found[one] for one in batch if one in found and found[one].renewal_problem is not None)
 
     def seen(self, account_id: str, ids: Sequence[str]) -> None:
         """Delete entries of `unseen`: 1 write unit each, 25 to a request."""

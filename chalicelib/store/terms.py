@@ -135,6 +135,12 @@ def find(account_id: str, term: str, low: str, high: str, limit: int) -> Sequenc
     )
 
 
+def positions(account_id: str, term: str) -> Iterator[str]:
+    """Positions of all entries of a term, in order: half a read unit per 4 KB, about 50 entries."""
+    for row in TermRow.query(_partition(account_id, term)):
+        yield row.position
+
+
 def watched(account_id: str, term: str, low: datetime | None = None, high: datetime | None = None) -> Iterator[Watched]:
     """What a term of the scan tells of certificates that expire after `low` and until `high`.
 

@@ -184,3 +184,12 @@ def follow(stores, one, step):
         else:
             held.store.delete(one, event(held.account))
     return one if step == "see" else None
+
+
+def test_those_whose_renewal_failed_are_found_and_no_others(held):
+    made = {days: held.add(not_after=NOW + days * DAY, renewal_problem="InternalError") for days in (3, 1, 2)}
+    held.add(not_after=NOW + DAY)
+    Inventory(held.store).add(not_after=NOW + DAY, renewal_problem="InternalError")
+    assert list(held.store.stuck(held.account)) == [made[1], made[2], made[3]]
+    held.change(made[1], renewal_problem=None)
+    assert list(held.store.stuck(held.account)) == [made[2], made[3]]

@@ -114,6 +114,9 @@ class MemoryCertificateStore:
     def unseen(self, account_id: str) -> Iterator[Watched]:
         yield from [w for (owner, _), w in sorted(self.not_seen.items()) if owner == account_id]
 
+    def stuck(self, account_id: str) -> Iterator[Certificate]:
+        yield from sorted((c for c in self._own(account_id) if c.renewal_problem is not None), key=_by_id)
+
     def seen(self, account_id: str, ids: Sequence[str]) -> None:
         for one in ids:
             self.not_seen.pop((account_id, one), None)

@@ -9,6 +9,7 @@ import pytest
 from chalicelib.domain.errors import TooManyRequests
 from chalicelib.domain.reminders import ReminderPolicy
 from chalicelib.domain.scans import RunState, ScanRun, ScanTask
+from tests.support.authority import NOW
 from tests.support.records import event, ulid
 from tests.support.scanning import DAY, HOUR, Told, World
 
@@ -298,3 +299,32 @@ def test_a_message_for_an_account_that_nobody_knows_does_no_harm(world):
     world.scan.work(ScanTask(ulid(), None))
     world.scan.work(ScanTask(ulid(), "nothing"))
     assert world.post.told == []
+
+
+# --- renewals that failed ------------------------------------------------------------------------------------------
+
+
+def test_a_renewal_that_failed_is_told_once_whether_notices_are_on_or_off(world):
+    world.contact("a@example.com")
+    held = [world.certificate(200 * DAY, notifications=on, auto_renew=True) for on in (True, False)]
+    for one in held:
+        world.change(one, renewal_problem="AuthorityNotActive")
+    for _ in range(3):
+        world.next_run()
+    assert world.said == sorted(("a@example.com", one.id, "renewal") for one in held)
+
+
+def test_a_contact_that_comes_later_hears_of_renewals_that_failed_before(world):
+    one = world.change(world.certificate(200 * DAY, notifications=False), renewal_problem="InternalError")
+    world.next_run()
+    world.contact("a@example.com")
+    world.next_run()
+    assert world.said == [("a@example.com", one.id, "renewal")]
+
+
+@pytest.mark.parametrize("fields", [{"replaced_by": "another"}, {"revoked_at": NOW}], ids=["replaced", "revoked"])
+def test_nobody_hears_of_a_renewal_that_is_no_longer_needed(world, fields):
+    world.contact()
+    world.change(world.certificate(200 * DAY), renewal_problem="InternalError", **fields)
+    world.next_run()
+    assert world.said == []
