@@ -20,6 +20,7 @@ from chalicelib.store.tables import TABLES
 from tests.contracts.test_summary_store import books
 from tests.support.capacity import moto_table
 from tests.support.fake_summary import figures_of
+from tests.support.fake_quota import MemoryQuotaStore
 from tests.support.fakes import FixedClock
 from tests.support.records import event, material, record
 
@@ -58,7 +59,7 @@ class Inventory:
         #: Jobs that are not done, with what they brought.
         self.jobs = []
         audit = Audit(self.books.audit, self.clock)
-        stores = (self.books.store, self.books.certificates, self.books.syncs)
+        stores = (self.books.store, self.books.certificates, self.books.syncs, MemoryQuotaStore(self.books.audit))
         self.summary = Summary(*stores, audit=audit, clock=self.clock)
 
     def event(self):
