@@ -19,8 +19,8 @@ from chalicelib.functions.summary import Summary
 from chalicelib.store.tables import TABLES
 from tests.contracts.test_summary_store import books
 from tests.support.capacity import moto_table
-from tests.support.fake_summary import figures_of
 from tests.support.fake_quota import MemoryQuotaStore
+from tests.support.fake_summary import figures_of
 from tests.support.fakes import FixedClock
 from tests.support.records import event, material, record
 
