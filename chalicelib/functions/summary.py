@@ -10,7 +10,6 @@ from typing import Final
 from chalicelib.domain.errors import Conflict, NotFound
 from chalicelib.domain.model import Caller, Certificate, CertificateFilter, Page, PendingKind
 from chalicelib.domain.summary import Figures
-from chalicelib.domain.sync import Outcome, as_brought, job_of
 from chalicelib.functions.audit import Audit
 from chalicelib.ports import CertificateStore, Clock, QuotaStore, SummaryStore, SyncStore
 
@@ -95,14 +94,17 @@ class Summary:
     def recount(self, account_id: str) -> tuple[Figures, Figures]:
         """Count an account's certificates anew, by reading all of them: a quarter of a read unit for each.
 
-        Counting is atomic with every change, so this is for what was changed past the service.
+        Counting is atomic with every change, so this is for what was changed past the service; and for what a running
+        synchronisation brought, somebody deleted, and it brought again before that part of it was done.
 
         Returns:
             The figures before and after.
 
         Raises:
-            Conflict: `ConcurrentChange`, the inventory was changed each time before it was read to the end.
+            Conflict: `ConcurrentChange`, the inventory was changed each time before it was read to the end, or a batch
+                synchronisation is running.
         """
+        self._refuse_while_jobs_run(account_id)
         before = self._store.read(account_id, self._clock()).figures
         for _ in range(ATTEMPTS):
             standing = self._store.standing(account_id, self._clock())
@@ -115,25 +117,24 @@ class Summary:
         )
 
     def _held(self, account_id: str) -> Iterator[tuple[Certificate, int]]:
-        """All certificates; what a running job brought is taken off again, since its chunk counts it when it is done.
+        """All certificates, once it is sure that none of them is of a job that has yet to count it.
 
-        When such a one was changed meanwhile, that change was counted: only the certificate as it came is taken off.
+        Whatever a job had brought when it was read, the job was running then; and if it ended since, it has counted
+        and the counters are no longer what they were.
         """
-        done: dict[str, bool] = {}
-        unsure: list[tuple[str, Certificate]] = []
         for certificate in self._every(account_id):
             yield certificate, 1
-            job_id = job_of(certificate)
-            if job_id is None:
-                continue
-            if job_id not in done:
-                done[job_id] = self._done(account_id, job_id)
-            if not done[job_id]:
-                unsure.append((job_id, certificate))
-        counted = {job_id: self._counted(account_id, job_id) for job_id in {job_id for job_id, _ in unsure}}
-        for job_id, certificate in unsure:
-            if certificate.id not in counted[job_id]:
-                yield as_brought(certificate), -1
+        self._refuse_while_jobs_run(account_id)
+
+    def _refuse_while_jobs_run(self, account_id: str) -> None:
+        jobs = (job for job in self._syncs.active() if job.account_id == account_id)
+        running = next((job.id for job in jobs if not job.done), None)
+        if running is not None:
+            raise Conflict(
+                "ConcurrentChange",
+                f"The synchronisation {running} is running: what it brings is counted when its parts are done.",
+                "Count again when no synchronisation of the account is running.",
+            )
 
     def _every(self, account_id: str) -> Iterator[Certificate]:
         cursor = None
@@ -145,21 +146,3 @@ class Summary:
             cursor = page.cursor
             if cursor is None:
                 return
-
-    def _done(self, account_id: str, job_id: str) -> bool:
-        """Whether a job has counted all that it brought; one that is forgotten has."""
-        try:
-            return self._syncs.job(account_id, job_id).done
-        except NotFound:
-            return True
-
-    def _counted(self, account_id: str, job_id: str) -> frozenset[str]:
-        """What a job brought in the chunks that are done."""
-        found: set[str] = set()
-        first = 0
-        while chunks := self._syncs.chunks(account_id, job_id, first, 50):
-            for chunk in chunks:
-                results = chunk.results or ()
-                found |= {r.certificate_id or "" for r in results if r.outcome is Outcome.UPLOADED}
-            first = chunks[-1].number + 1
-        return frozenset(found)

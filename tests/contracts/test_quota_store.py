@@ -132,7 +132,7 @@ def test_of_64_simultaneous_requests_for_the_last_10_units_exactly_10_succeed(st
             return False
         return True
 
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(64) as pool:
         outcomes = list(pool.map(switch_on, silent))
     held = stores.certificates.several(stores.account, [one.id for one in silent])
     assert sum(outcomes) == sum(one.notifications for one in held.values()) == 10

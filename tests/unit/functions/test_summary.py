@@ -182,18 +182,40 @@ class TestBesideSynchronisation:
         one = held(services)[0]
         changed = replace(one, notifications=True, deployed=True, version=one.version + 1)
         services.certificate_store.update(one, changed, event())
-        for _ in range(2):
-            services.summary.recount(ACCOUNT)
-            services.pca_batch_sync.run(chunk, last_try=False)
-            assert services.summary.figures(MANAGER) == right(services)
+        services.pca_batch_sync.run(chunk, last_try=False)
+        assert services.summary.figures(MANAGER) == right(services)
 
-    def test_a_recount_leaves_to_a_running_job_what_it_will_count(self, services):
+    def test_a_recount_is_refused_while_a_job_runs_and_done_afterwards(self, services):
         _, chunk = self.planned(services)
-        before, after = services.summary.recount(ACCOUNT)
-        assert before.total == after.total == 0
+        for _ in range(2):
+            with pytest.raises(Conflict) as refused:
+                services.summary.recount(ACCOUNT)
+            assert refused.value.code == "ConcurrentChange"
+            assert "synchronisation" in refused.value.message
         services.pca_batch_sync.run(chunk, last_try=False)
         before, after = services.summary.recount(ACCOUNT)
         assert before == after == right(services)
+
+    def test_a_job_that_starts_while_certificates_are_counted_stops_the_recount(self, services):
+        add(services)
+        store = services.summary_store
+        real = store.replace
+
+        def while_a_job_starts(account_id, standing, counted, now):
+            def interrupted():
+                first, *rest = counted_before
+                yield first
+                self.run(services)
+                yield from rest
+                yield from counted
+
+            counted_before = [next(counted)]
+            return real(account_id, standing, interrupted(), now)
+
+        store.replace = while_a_job_starts
+        with pytest.raises(Conflict):
+            services.summary.recount(ACCOUNT)
+        assert services.summary.figures(MANAGER).total == 1
 
     def test_a_chunk_that_is_given_up_counts_what_it_brought(self, services):
         job, chunk = self.planned(services)
