@@ -4,9 +4,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 EMULATOR := .local/emulator
-export PORT CERTHAVEN_STATE STAGE ALIBABA ALIBABA_PORT
+export PORT CERTHAVEN_STATE STAGE ACCOUNT ALIBABA ALIBABA_PORT
 
-.PHONY: help run test check bench package deploy operator-token reset clean unit e2e format
+.PHONY: help run scan test check bench package deploy operator-token recount reset clean unit e2e format
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -14,6 +14,9 @@ help: ## Say what there is
 
 run: $(VENV)/.installed $(EMULATOR)/.installed ## Run the whole service on this machine (PORT=8799, ALIBABA=double)
 	@exec $(BIN)/python -m infra.local
+
+scan: $(VENV)/.installed ## Run the daily scan now, on the service that runs on this machine
+	@$(BIN)/python -m infra.scan
 
 test: unit e2e ## Run every test
 
@@ -45,6 +48,9 @@ deploy: $(VENV)/.installed ## Deploy to AWS (STAGE=…)
 
 operator-token: $(VENV)/.installed ## Make an operator's token on AWS (STAGE=…)
 	@$(BIN)/python -m infra.deploy operator-token
+
+recount: $(VENV)/.installed ## Count certificates anew: locally, or on AWS (STAGE=…); of one account (ACCOUNT=…)
+	@$(BIN)/python -m infra.recount
 
 reset: ## Delete the local data
 	@sh infra/reset.sh "$(or $(CERTHAVEN_STATE),.local)"

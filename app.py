@@ -59,6 +59,24 @@ def pca_renewal(event: CloudWatchEvent) -> dict[str, int]:
     return events.pca_renewal(wiring.services(), events.request_id_of(event))
 
 
+@app.schedule(Rate(1, unit=Rate.HOURS), name="quota-sweep")
+def quota_sweep(event: CloudWatchEvent) -> dict[str, int]:
+    """Do what requests left undone that were killed after they had taken units of the quota."""
+    return events.quota_sweep(wiring.services(), events.request_id_of(event))
+
+
+@app.schedule(Rate(1, unit=Rate.HOURS), name="scan")
+def scan(event: CloudWatchEvent) -> dict[str, Any]:
+    """Start the day's scan when it is time, and send what waits."""
+    return events.scan(wiring.services(), event.to_dict(), events.request_id_of(event))
+
+
+@app.on_sqs_message(queue="certhaven-scan", name="scan-worker", batch_size=1)
+def scan_worker(event: SQSEvent) -> dict[str, Any]:
+    """Scan an account, and tell its contacts."""
+    return events.scan_worker(wiring.services(), event.to_dict(), events.request_id_of(event))
+
+
 @app.schedule(Rate(1, unit=Rate.HOURS), name="drop-sweep")
 def drop_sweep(event: CloudWatchEvent) -> dict[str, int]:
     """Take up what events failed to bring, and report half pairs whose day is over."""

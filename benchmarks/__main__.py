@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import imports, synchronisation, uploads, validation
+from benchmarks import imports, scan, synchronisation, uploads, validation
 
 
 def main() -> None:
@@ -23,6 +23,16 @@ def main() -> None:
     for name, figures in synchronisation.measure():
         units = f"{figures.write:5.2f} write units   {figures.read:5.2f} read units   " if figures.read else ""
         print(f"  {name:<12} {figures.rate:8.1f} per second   {units}{figures.uploaded:,} uploaded")
+    print("A day's scan with 1 % due: read units against those of what is due alone (aim: at most 1.2 times)")
+    for day in scan.measure():
+        took = (
+            f"{day.seconds:6.1f} s for the whole run on moto" if day.seconds else "calculated from the sizes of items"
+        )
+        units = f"{day.finding:9.1f} read units   floor {day.alone:9.1f}   {day.ratio:5.2f} times"
+        print(f"  {day.held:>9,} held {day.due:>7,} due {units}   {took}")
+    print("Memory of a scan")
+    for count, megabytes in scan.peaks():
+        print(f"  {count:>9,} due {megabytes:8.1f} MB at most")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,14 @@ class Settings:
     sync_queue_url: str = _setting(
         "CERTHAVEN_SYNC_QUEUE_URL", "", "Queue that the workers of batch synchronisation read."
     )
+    scan_queue_url: str = _setting("CERTHAVEN_SCAN_QUEUE_URL", "", "Queue that the workers of the daily scan read.")
+    scan_hour: str = _setting("CERTHAVEN_SCAN_HOUR", "6", "Hour of the day, in UTC, from which on the daily scan runs.")
+    free_notifications: str = _setting(
+        "CERTHAVEN_FREE_NOTIFICATIONS", "20", "Units of the notification quota that every account has for nothing."
+    )
+    quota_fulfilment: str = _setting(
+        "CERTHAVEN_QUOTA_FULFILMENT", "automatic", "`operator`: units that were ordered wait until the operator agrees."
+    )
     alibaba_endpoint: str = _setting(
         "CERTHAVEN_ALIBABA_ENDPOINT", "", "Where Alibaba Cloud is asked instead of its own endpoints: an emulation."
     )

@@ -6,7 +6,7 @@ called concurrently. Every method that reads or writes tenant data takes the acc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,12 +24,15 @@ from chalicelib.domain.model import (
     Token,
 )
 
-if TYPE_CHECKING:  # 8 ms that most functions do without
+if TYPE_CHECKING:  # what most functions do without
     from chalicelib.domain.contacts import AddressProblem, ChannelState, Contact
     from chalicelib.domain.digests import Message
     from chalicelib.domain.pca import Authority, AuthorityRef, Fetched, IssuedCertificate, Revoked, Unavailable
-    from chalicelib.domain.reminders import ReminderPolicy
+    from chalicelib.domain.quota import Purchase, Quota, Reservation
+    from chalicelib.domain.reminders import ReminderPolicy, Watched
     from chalicelib.domain.renewals import PlannedRenewal
+    from chalicelib.domain.scans import AccountScan, Bundle, Outbox, Reminder, ScanRun, ScanTask
+    from chalicelib.domain.summary import Overview
     from chalicelib.domain.sync import Chunk, Link, Result, SyncJob, SyncSchedule, Task
 
 
@@ -62,13 +65,14 @@ class KeyVaultError(Exception):
 
 
 class CertificateStore(Protocol):
-    """The inventory. Writes are atomic with the audit event they are given."""
+    """The inventory. Writes are atomic with the audit event they are given, and counted in the `SummaryStore`."""
 
     def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
         """Store a new certificate; of two simultaneous ones with one id or name, one is stored.
 
         Raises:
-            Conflict: `DuplicateCertificate` (the message and `existing_id` name the holder), or `NameTaken`.
+            Conflict: `DuplicateCertificate` (the message and `existing_id` name the holder), `NameTaken`; or
+                `QuotaInsufficient`, its notices take a unit and none is left (so for `update` and `replace`).
             TooLarge: more text than can be kept (400 KB); so for `update` and `replace`.
         """
         ...
@@ -77,7 +81,7 @@ class CertificateStore(Protocol):
         """Store a certificate that a private CA gave, under a name that only it can have, unless it is held already.
 
         A crash on the way leaves nothing that a repeat does not mend. Its audit event is written by the caller, for
-        many at once.
+        many at once, and so it is counted: see `SyncStore.finish_chunk`.
 
         Args:
             certificate: with a name made by `chalicelib.domain.naming.derived_name`.
@@ -95,8 +99,14 @@ class CertificateStore(Protocol):
         """The slim record. Raises: NotFound."""
         ...
 
-    def several(self, account_id: str, ids: Sequence[str]) -> Mapping[str, Certificate]:
-        """Slim records by id; those that are not there are left out."""
+    def several(self, account_id: str, ids: Sequence[str], *, consistent: bool = True) -> Mapping[str, Certificate]:
+        """Slim records by id; those that are not there are left out.
+
+        Args:
+            account_id: whose.
+            ids: of the certificates.
+            consistent: whether the last second's changes must show; reading is half as dear without.
+        """
         ...
 
     def material(self, certificate: Certificate) -> Material:
@@ -129,8 +139,44 @@ class CertificateStore(Protocol):
         """
         ...
 
-    def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
+    def expiring(self, account_id: str, low: datetime, high: datetime) -> Iterator[Certificate]:
+        """Certificates that expire after `low` and until `high`, in order; the last second's changes may be missing."""
+        ...
+
+    def short_lived(self, account_id: str, low: datetime, high: datetime) -> Iterator[Watched]:
+        """Certificates with notices on and a lifetime under 90 days that expire after `low` and until `high`.
+
+        What is read is an index: an entry may outlive what it told of, but none is missing.
+        """
+        ...
+
+    def unseen(self, account_id: str) -> Iterator[Watched]:
+        """Certificates whose notices were switched on, by upload or change, and which were not `seen` since.
+
+        An entry is there before the change that it tells of, and may be there without one.
+        """
+        ...
+
+    def stuck(self, account_id: str) -> Iterator[Certificate]:
+        """Certificates that were to renew by themselves and could not, soonest expiry first."""
+        ...
+
+    def seen(self, account_id: str, ids: Sequence[str]) -> None:
+        """Take entries off `unseen`: what they tell of was read, or will be found by its expiry."""
+        ...
+
+    def forget(self, account_id: str, watched: Watched) -> None:
+        """Take an entry off `unseen` that tells of nothing, unless a newer change has written it anew."""
+        ...
+
+    def update(self, old: Certificate, new: Certificate, audit: AuditEvent, *, reservation: str | None = None) -> None:
         """Replace `old` by `new` (one version up), moving its name when it changed.
+
+        Args:
+            old: as it was read.
+            new: as it is to be.
+            audit: what is recorded with it.
+            reservation: the unit that its notices take is taken from this one.
 
         Raises:
             NotFound: it was deleted. Conflict: `ConcurrentChange`, or `NameTaken`.
@@ -508,9 +554,24 @@ class SyncStore(Protocol):
         ...
 
     def finish_chunk(
-        self, job: SyncJob, chunk: Chunk, results: Sequence[Result], at: datetime, audit: AuditEvent
+        self,
+        job: SyncJob,
+        chunk: Chunk,
+        results: Sequence[Result],
+        at: datetime,
+        audit: AuditEvent,
+        *,
+        brought: Sequence[Certificate] = (),
     ) -> bool:
         """Store what came of a chunk and count it, once.
+
+        Args:
+            job: of the chunk.
+            chunk: which one.
+            results: what came of it.
+            at: now.
+            audit: of it.
+            brought: the certificates that it brought into the inventory, as they were then, for its figures.
 
         Returns:
             Whether it was this call that did so; ``False`` when the chunk had its results.
@@ -574,19 +635,130 @@ class TaskQueue(Protocol):
         ...
 
 
-class RenewalStore(Protocol):
-    """Which certificates renew by themselves, and when: more than the truth may stand here, and never less."""
+class ScanStore(Protocol):
+    """Runs of the scan, the ledger of what was told, and what waits to be sent. Repeats change nothing.
 
-    def plan(self, renewal: PlannedRenewal) -> None:
-        """Keep a plan; the same one twice is one."""
+    An entry of the ledger, for a contact, a certificate and a threshold, is made once, together with the bundle that
+    carries it and the contact's outbox: what is claimed is sent, whoever dies on the way.
+    """
+
+    def start(self, run: ScanRun) -> bool:
+        """Store a new run. Returns: whether it was this call that did so; ``False`` when there is one of this id."""
         ...
 
-    def due(self, now: datetime) -> Iterator[PlannedRenewal]:
-        """Every account's renewals that are due, the longest waiting first."""
+    def run(self, run_id: str) -> ScanRun:
+        """One run. Raises: NotFound."""
         ...
 
-    def done(self, renewal: PlannedRenewal) -> None:
-        """Forget a plan; gone already is fine."""
+    def runs(self, *, limit: int, cursor: str | None) -> Page[ScanRun]:
+        """Runs, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def planned(self, run: ScanRun, cursor: str | None, accounts: int, at: datetime) -> bool:
+        """Note that the workers were told of more accounts, and where their list goes on: ``None`` for its end.
+
+        Returns:
+            Whether it was this call that did so; ``False`` when another went on from the same cursor.
+        """
+        ...
+
+    def abandon(self, run_id: str, problem: str, at: datetime) -> None:
+        """End a run that does not end by itself."""
+        ...
+
+    def begin(self, account_id: str, run_id: str, at: datetime) -> AccountScan:
+        """The account's part of a run, a new one the first time."""
+        ...
+
+    def finish(self, account_id: str, run_id: str, at: datetime, *, held: int = 0, problem: str = "") -> bool:
+        """End an account's part of a run, and count it in the run.
+
+        Args:
+            account_id: whose part.
+            run_id: of which run.
+            at: now.
+            held: how many messages wait for their hours.
+            problem: why the account could not be scanned; counts as a failure.
+
+        Returns:
+            Whether it was this call that did so.
+        """
+        ...
+
+    def account_scans(self, account_id: str, *, limit: int, cursor: str | None) -> Page[AccountScan]:
+        """An account's parts of runs, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def scanned_until(self, account_id: str) -> datetime | None:
+        """Until when everything that became due is in the ledger; ``None`` before the first scan."""
+        ...
+
+    def scanned(self, account_id: str, until: datetime) -> None:
+        """Note until when everything that became due is in the ledger; never goes back."""
+        ...
+
+    def claim(
+        self, account_id: str, contact_id: str, run_id: str, reminders: Sequence[Reminder], at: datetime
+    ) -> Bundle | None:
+        """Put reminders into the ledger, and those that were not there into a bundle for the contact.
+
+        Args:
+            account_id: whose certificates.
+            contact_id: who is to be told.
+            run_id: of the run; the account's part of it has begun.
+            reminders: at most `BUNDLE`, no two of one certificate and threshold.
+            at: now.
+
+        Returns:
+            The bundle; ``None`` when all of them were in the ledger.
+        """
+        ...
+
+    def outboxes(self, account_id: str | None = None) -> Iterator[Outbox]:
+        """Where something waits to be sent, in one account or in all; the last second's changes may be missing."""
+        ...
+
+    def lease(self, account_id: str, contact_id: str, at: datetime, until: datetime) -> Outbox | None:
+        """Have an outbox to oneself for a while; ``None`` when another has it, or when there is none."""
+        ...
+
+    def bundles(self, account_id: str, contact_id: str, limit: int) -> Sequence[Bundle]:
+        """What waits in an outbox, oldest first."""
+        ...
+
+    def sent(
+        self, outbox: Outbox, bundles: Sequence[Bundle], *, done: bool, run_id: str, in_run: bool, messages: int
+    ) -> None:
+        """Note what was sent.
+
+        Args:
+            outbox: leased.
+            bundles: at most `BUNDLE`, each with all the channels that have sent it.
+            done: whether those are all of the contact's: the bundles are gone then.
+            run_id: the run that messages are counted in.
+            in_run: whether they are counted as sent in the run, else as made up for.
+            messages: how many there were; 0 when there was nothing to say.
+        """
+        ...
+
+    def failed(self, outbox: Outbox, run_id: str | None, at: datetime, *, channels: int) -> None:
+        """Note that so many channels failed, and count them in a run, if one is named."""
+        ...
+
+    def release(self, outbox: Outbox, *, empty: bool) -> None:
+        """Give a leased outbox back; an empty one is gone, unless a bundle was added since it was leased."""
+        ...
+
+    def discard(self, account_id: str, contact_id: str) -> None:
+        """Throw away what waits for a contact that there is no more."""
+        ...
+
+
+class ScanQueue(Protocol):
+    """The queue of the scan's workers: each message at least once, in any order."""
+
+    def send(self, tasks: Sequence[ScanTask]) -> None:
+        """Send messages."""
         ...
 
 
@@ -676,3 +848,105 @@ class NotifierKit:
     mail_from: str
     ses: Callable[[], Any]
     private: bool
+
+
+class QuotaStore(Protocol):
+    """Units of the notification quota. `CertificateStore` takes and gives back what single certificates need."""
+
+    def read(self, account_id: str) -> Quota:
+        """What an account has, and has taken."""
+        ...
+
+    def reserve(self, reservation: Reservation) -> None:
+        """Take all units of a reservation at once; the same one twice is one. Raises: QuotaInsufficient."""
+        ...
+
+    def reservations(self, before: datetime) -> Iterator[Reservation]:
+        """Reservations of all accounts that were made before a moment and have not ended."""
+        ...
+
+    def settle(self, account_id: str, reservation_id: str) -> None:
+        """End a reservation: what is left in it is given back. Nothing when it has ended."""
+        ...
+
+    def order(self, purchase: Purchase, audit: AuditEvent) -> None:
+        """Store a purchase; the units of one that is fulfilled are there at once. The same one twice is one.
+
+        Raises: Conflict: `TooManyPurchases` wait.
+        """
+        ...
+
+    def close(self, purchase: Purchase, audit: AuditEvent) -> None:
+        """Store how a purchase that waited ended; with it come the units of one that is fulfilled.
+
+        Raises: NotFound. Conflict: `PurchaseClosed`, it does not wait.
+        """
+        ...
+
+    def purchase(self, account_id: str, purchase_id: str) -> Purchase:
+        """One purchase. Raises: NotFound."""
+        ...
+
+    def purchases(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Purchase]:
+        """Purchases, newest first. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+    def open_purchases(self, *, limit: int, cursor: str | None) -> Page[Purchase]:
+        """What waits to be fulfilled, oldest first, all accounts'. Raises: InvalidRequest: `InvalidCursor`."""
+        ...
+
+
+class RenewalStore(Protocol):
+    """Which certificates renew by themselves, and when: more than the truth may stand here, and never less."""
+
+    def plan(self, renewal: PlannedRenewal) -> None:
+        """Keep a plan; the same one twice is one."""
+        ...
+
+    def due(self, now: datetime) -> Iterator[PlannedRenewal]:
+        """Every account's renewals that are due, the longest waiting first."""
+        ...
+
+    def done(self, renewal: PlannedRenewal) -> None:
+        """Forget a plan; gone already is fine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What had been counted of an account at a moment: everything up to a version, and changes after it."""
+
+    version: int
+    changes: tuple[str, ...]
+
+
+class SummaryStore(Protocol):
+    """Counters of each account's inventory, kept right by the `CertificateStore` and the `SyncStore` as they write."""
+
+    def read(self, account_id: str, now: datetime) -> Overview:
+        """The figures of a moment. Those of the last second's changes may be missing."""
+        ...
+
+    def snooze(self, account_id: str, until: datetime | None, audit: AuditEvent) -> None:
+        """Put pending items off, or with ``None`` no longer."""
+        ...
+
+    def standing(self, account_id: str, now: datetime) -> Standing:
+        """Where counting stands, for `replace`."""
+        ...
+
+    def replace(
+        self, account_id: str, standing: Standing, held: Iterable[tuple[Certificate, int]], now: datetime
+    ) -> bool:
+        """Count anew.
+
+        Args:
+            account_id: whose certificates.
+            standing: where counting stood before they were read.
+            held: certificates and how often each counts; read to the end before anything is replaced.
+            now: the moment.
+
+        Returns:
+            Whether it was done; ``False`` when something was changed since then, and all stays as it is.
+        """
+        ...

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from chalicelib.functions.pca_renewal import PcaRenewal
     from chalicelib.functions.private_ca import PrivateCa
     from chalicelib.functions.private_cas import PrivateCas
+    from chalicelib.functions.quota import NotificationQuota
+    from chalicelib.functions.scan import Scan
+    from chalicelib.functions.summary import Summary
     from chalicelib.functions.upload_validate import UploadValidate
     from chalicelib.ports import (
         AccountStore,
@@ -48,7 +51,11 @@ if TYPE_CHECKING:
         IdempotencyStore,
         KeyVault,
         Notifier,
+        QuotaStore,
         RenewalStore,
+        ScanQueue,
+        ScanStore,
+        SummaryStore,
         SyncStore,
         TaskQueue,
     )
@@ -76,9 +83,13 @@ class Services:
     authority_store: AuthorityStore
     sync_store: SyncStore
     renewal_store: RenewalStore
+    summary_store: SummaryStore
+    quota_store: QuotaStore
     sync_queue: TaskQueue
     sources: Mapping[str, CertificateSource]
     contact_store: ContactStore
+    scan_store: ScanStore
+    scan_queue: ScanQueue
     notifiers: Mapping[str, Notifier]
 
     @cached_property
@@ -181,6 +192,30 @@ class Services:
         )
 
     @cached_property
+    def contacts(self) -> Contacts:
+        """Contacts, the policy of reminders, and sending."""
+        from chalicelib.functions.contacts import Contacts
+
+        return Contacts(self.contact_store, self.vault, self.notifiers, audit=self.audit, clock=self.clock)
+
+    @cached_property
+    def scan(self) -> Scan:
+        """The daily scan."""
+        from chalicelib.functions.delivery import Delivery
+        from chalicelib.functions.scan import Scan
+
+        return Scan(
+            self.account_store,
+            self.certificate_store,
+            self.contact_store,
+            self.scan_store,
+            delivery=Delivery(self.scan_store, self.certificate_store, self.contacts, clock=self.clock),
+            queue=self.scan_queue,
+            clock=self.clock,
+            hour=int(self.settings.scan_hour),
+        )
+
+    @cached_property
     def pca_renewal(self) -> PcaRenewal:
         """Renewal by the built-in CA."""
         from chalicelib.functions.pca_renewal import PcaRenewal
@@ -195,11 +230,32 @@ class Services:
         return AutoRenewal(self.renewal_store, self.certificate_store, self.pca_renewal, self.audit, self.clock)
 
     @cached_property
-    def contacts(self) -> Contacts:
-        """Contacts, the policy of reminders, and sending."""
-        from chalicelib.functions.contacts import Contacts
+    def summary(self) -> Summary:
+        """Pending items, and the figures of the dashboard."""
+        from chalicelib.functions.summary import Summary
 
-        return Contacts(self.contact_store, self.vault, self.notifiers, audit=self.audit, clock=self.clock)
+        return Summary(
+            self.summary_store,
+            self.certificate_store,
+            self.sync_store,
+            self.quota_store,
+            audit=self.audit,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def quota(self) -> NotificationQuota:
+        """The notification quota."""
+        from chalicelib.functions.quota import NotificationQuota
+
+        return NotificationQuota(
+            self.quota_store,
+            self.certificate_store,
+            audit=self.audit,
+            clock=self.clock,
+            needed=lambda account_id: self.summary_store.read(account_id, self.clock()).figures.units,
+            by_operator=self.settings.quota_fulfilment == "operator",
+        )
 
     @cached_property
     def _pca_intake(self) -> PcaIntake:
@@ -222,7 +278,7 @@ class AwsServices(Services):
         """The inventory's tables."""
         from chalicelib.store.certificates import DynamoCertificateStore
 
-        return DynamoCertificateStore()
+        return DynamoCertificateStore(free_units=int(self.settings.free_notifications))
 
     @cached_property
     def csr_store(self) -> CsrStore:  # type: ignore[override]
@@ -288,6 +344,20 @@ class AwsServices(Services):
         return DynamoRenewalStore()
 
     @cached_property
+    def summary_store(self) -> SummaryStore:  # type: ignore[override]
+        """The table of counters."""
+        from chalicelib.store.summary import DynamoSummaryStore
+
+        return DynamoSummaryStore()
+
+    @cached_property
+    def quota_store(self) -> QuotaStore:  # type: ignore[override]
+        """The table of the notification quota."""
+        from chalicelib.store.quota import DynamoQuotaStore
+
+        return DynamoQuotaStore(int(self.settings.free_notifications))
+
+    @cached_property
     def sync_queue(self) -> TaskQueue:  # type: ignore[override]
         """The queue of batch synchronisation."""
         from chalicelib.store.taskqueue import SqsTaskQueue
@@ -323,6 +393,20 @@ class AwsServices(Services):
         from chalicelib.store.contacts import DynamoContactStore
 
         return DynamoContactStore()
+
+    @cached_property
+    def scan_store(self) -> ScanStore:  # type: ignore[override]
+        """The table of the scan."""
+        from chalicelib.store.scans import DynamoScanStore
+
+        return DynamoScanStore()
+
+    @cached_property
+    def scan_queue(self) -> ScanQueue:  # type: ignore[override]
+        """The queue of the scan."""
+        from chalicelib.store.taskqueue import SqsScanQueue
+
+        return SqsScanQueue(self._client("sqs"), self.settings.scan_queue_url)
 
     @cached_property
     def notifiers(self) -> Mapping[str, Notifier]:  # type: ignore[override]

@@ -20,6 +20,17 @@ from infra.bootstrap import first_operator_token, operator_token
 from infra.package import build
 from infra.say import give_up, step
 
+#: Of the template, that may be set in the environment.
+PARAMETERS = (
+    "AlarmTopicArn",
+    "FreeNotifications",
+    "LogLevel",
+    "LogRetentionDays",
+    "MailFrom",
+    "QuotaFulfilment",
+    "ScanHour",
+)
+
 
 def main(arguments: list[str]) -> None:
     """Deploy the stage that `STAGE` names as the stack ``certhaven-<stage>``, or make an operator's token for it."""
@@ -34,9 +45,7 @@ def main(arguments: list[str]) -> None:
     package = build()
     clients = {service: session.client(service) for service in ("s3", "cloudformation")}
     bucket = f"certhaven-packages-{account}-{region}"
-    parameters = {
-        k: v for k in ("AlarmTopicArn", "LogLevel", "LogRetentionDays", "MailFrom") if (v := os.environ.get(k))
-    }
+    parameters = {k: v for k in PARAMETERS if (v := os.environ.get(k))}
     with step(f"deploying {name} to {account} in {region}"):
         stack.ensure_bucket(clients["s3"], bucket, region)
         made = stack.deploy(clients, package, name=name, bucket=bucket, parameters=parameters)

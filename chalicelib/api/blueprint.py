@@ -220,7 +220,12 @@ def describe_refusal(error: errors.CerthavenError, request_id: str) -> ErrorAnsw
     findings = [finding_view(f) for f in error.findings]
     return ErrorAnswer(
         error=ErrorBody(
-            code=error.code, message=error.message, hint=error.hint, findings=findings, request_id=request_id
+            code=error.code,
+            message=error.message,
+            hint=error.hint,
+            findings=findings,
+            request_id=request_id,
+            **error.figures,
         )
     )
 

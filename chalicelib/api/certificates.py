@@ -44,6 +44,21 @@ def parse(call: Call[types.EmptyQuery, types.ParseRequest]) -> types.ParseAnswer
     return views.parse_answer(parsed, call.services.clock())
 
 
+def wanted_of(fields: types.CertificateFilterFields) -> CertificateFilter:
+    """The filter that a request describes."""
+    return CertificateFilter(
+        source=Source(fields.source) if fields.source else None,
+        status=Status(fields.status) if fields.status else None,
+        domain=fields.domain,
+        q=fields.q or None,
+        tag=fields.tag,
+        resource_group=fields.resource_group,
+        notifications=fields.notifications,
+        deployed=fields.deployed,
+        expires_before=fields.expires_before,
+    )
+
+
 @routes.add(
     "GET",
     "/v1/certificates",
@@ -54,17 +69,7 @@ def parse(call: Call[types.EmptyQuery, types.ParseRequest]) -> types.ParseAnswer
 def listing(call: Call[types.CertificateQuery, None]) -> types.Listing[types.CertificateView]:
     """List certificates, soonest expiry first."""
     query = call.query
-    wanted = CertificateFilter(
-        source=Source(query.source) if query.source else None,
-        status=Status(query.status) if query.status else None,
-        domain=query.domain,
-        q=query.q or None,
-        tag=query.tag,
-        resource_group=query.resource_group,
-        notifications=query.notifications,
-        deployed=query.deployed,
-        expires_before=query.expires_before,
-    )
+    wanted = wanted_of(query)
     page = call.services.catalogue.page(call.caller, wanted, limit=query.limit, cursor=query.cursor)
     now = call.services.clock()
     return types.Listing(items=[views.certificate_view(c, now) for c in page.items], next_cursor=page.cursor)

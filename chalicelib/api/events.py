@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # a cold start does without
 
 #: How often the queue brings a message of the synchronisation before it gives up, as the template says.
 SYNC_TRIES: Final = 5
+#: So for a message of the scan.
+SCAN_TRIES: Final = 5
 
 
 class DirectUpload(types.UploadRequest, kw_only=True):
@@ -171,3 +173,73 @@ def _scheduled(
         raise  # a group's own message says nothing of what its errors say
     services.log.info(function, counts=counts, request_id=request_id)
     return counts
+
+
+def quota_sweep(services: Services, request_id: str) -> dict[str, int]:
+    """Finish what was to switch many notices on and was killed. Returns how many requests those were."""
+    counts = {"finished": services.quota.finish_reservations()}
+    services.log.info("quota sweep", said=counts, request_id=request_id)
+    return counts
+
+
+def scan(services: Services, event: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """Look after the scan: its day's run, those that go on, and what waits to be sent.
+
+    Args:
+        services: of this process.
+        event: of the schedule; with ``{"force": true}`` as its ``detail``, a run is started now.
+        request_id: of the invocation.
+
+    Returns:
+        The id of the run that was started, if any, and how many accounts were sent to the workers again.
+
+    Raises:
+        ScanFailedError: something was not sent, or a run did not end; all else was done. Not when forced: whoever
+            asked waits for the run, and reads what came of it.
+    """
+    from chalicelib.functions.scan import ScanFailedError  # the API's function does without
+
+    force = (event.get("detail") or {}).get("force") is True
+    try:
+        ticked = services.scan.tick(force=force)
+    except ExceptionGroup as failures:
+        for error in failures.exceptions:
+            log_unforeseen(services, error, request_id)
+        raise  # as above
+    said = {"run_id": ticked.run_id, "retried": ticked.retried}
+    services.log.info("scan", said=said, problems=ticked.problems, request_id=request_id)
+    if ticked.problems and not force:
+        raise ScanFailedError(f"{len(ticked.problems)} problems of the scan are open")
+    return said
+
+
+def scan_worker(services: Services, event: dict[str, Any], request_id: str) -> dict[str, Any]:
+    """Carry out what queue messages say.
+
+    Returns:
+        The messages that failed, for the queue to bring again (Lambda's partial batch response).
+
+    Raises:
+        ScanFailedError: messages to contacts could not be sent, so that the function counts as failed; the queue
+            brings its message again, which finds the account done. A later tick sends.
+    """
+    from chalicelib.functions.scan import ScanFailedError  # the API's function does without
+    from chalicelib.store.taskqueue import scan_task_in  # as above
+
+    failed = []
+    unsent: ScanFailedError | None = None
+    for message in event["Records"]:
+        tries = int(message.get("attributes", {}).get("ApproximateReceiveCount", 1))
+        try:
+            task = scan_task_in(message["body"])
+            services.scan.work(task, last_try=tries >= SCAN_TRIES)
+            services.log.info("scan-worker", account=task.account_id, run=task.run_id, request_id=request_id)
+        except ScanFailedError as failure:
+            services.log.warning("scan-worker", problem=str(failure), request_id=request_id)
+            unsent = failure
+        except Exception as error:  # noqa: BLE001 - one bad message must not hold up the others
+            log_unforeseen(services, error, request_id)
+            failed.append({"itemIdentifier": message["messageId"]})
+    if unsent is not None:
+        raise unsent
+    return {"batchItemFailures": failed}

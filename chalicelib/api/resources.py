@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from chalice.app import Chalice
 
-from chalicelib.api import access, authorities, certificates, contacts, csrs, pca, service
+from chalicelib.api import access, authorities, certificates, contacts, csrs, pca, quota, scans, service, summary
 from chalicelib.api.blueprint import BINARY_TYPES, ApiBlueprint, accept_anything
 from chalicelib.api.routes import Routes
 from chalicelib.wiring import Services
@@ -18,6 +18,9 @@ RESOURCES: tuple[Routes, ...] = (
     authorities.routes,
     pca.routes,
     contacts.routes,
+    scans.routes,
+    summary.routes,
+    quota.routes,
     access.routes,
 )
 

@@ -52,14 +52,16 @@ class FindingView(Answer, kw_only=True):
     param: str
 
 
-class ErrorBody(Answer, kw_only=True):
-    """Why a request was refused."""
+class ErrorBody(Answer, kw_only=True, omit_defaults=True):
+    """Why a request was refused; `remaining` and `required` are units, where it was for want of them."""
 
     code: str
     message: str
     hint: str
     findings: list[FindingView]
     request_id: str
+    remaining: int | UnsetType = UNSET
+    required: int | UnsetType = UNSET
 
 
 class ErrorAnswer(Answer, kw_only=True):
@@ -230,8 +232,8 @@ class PageQuery(Request, kw_only=True):
     cursor: Cursor | None = None
 
 
-class CertificateQuery(PageQuery, kw_only=True):
-    """What a list of certificates is narrowed to."""
+class CertificateFilterFields(Request, kw_only=True):
+    """What certificates are narrowed to."""
 
     source: SourceName | None = None
     status: StatusName | None = None
@@ -242,6 +244,13 @@ class CertificateQuery(PageQuery, kw_only=True):
     notifications: bool | None = None
     deployed: bool | None = None
     expires_before: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class CertificateQuery(CertificateFilterFields, kw_only=True):
+    """What a list of certificates is narrowed to, how much of it, and from where on."""
+
+    limit: Limit = 20
+    cursor: Cursor | None = None
 
 
 class DeleteQuery(Request, kw_only=True):

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from chalicelib.domain.certificate import printable
 from chalicelib.domain.contacts import Contact
+from chalicelib.domain.errors import ERRORS
 
 #: How many domains of a certificate are named, and how many certificates of one digest.
 MAX_DOMAINS: Final = 50
@@ -37,6 +38,7 @@ class Notice:
         due_at: when the contact was to be told, aware.
         late: whether that was missed, and is made up for now.
         domains_total: how many domains it has; 0 when `domains` holds all.
+        renewal_problem: the code of what stood in the way when it was to renew by itself; empty when nothing did.
     """
 
     certificate_id: str
@@ -48,6 +50,7 @@ class Notice:
     due_at: datetime
     late: bool
     domains_total: int = 0
+    renewal_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class _Entry:
     domains: str
     deployments: str
     missed: tuple[str, ...]
+    renewal: str
     link: str
 
 
@@ -171,8 +175,16 @@ def _entry(notices: Sequence[Notice], zone: tzinfo, digest: Digest) -> _Entry:
         domains=_domains(last),
         deployments=", ".join(printable(d, _MAX_DEPLOYMENT) for d in last.deployments) or "none that is known here",
         missed=tuple(moment(n.due_at, zone) for n in notices if n.late),
+        renewal=_renewal(last.renewal_problem),
         link=link if digest.console_url else "",
     )
+
+
+def _renewal(problem: str) -> str:
+    """What is said of a renewal that failed."""
+    if not problem:
+        return ""
+    return f"it was to renew by itself and could not ({problem}); it is tried again. {ERRORS.get(problem, '')}".strip()
 
 
 def _domains(notice: Notice) -> str:
@@ -213,6 +225,7 @@ def _late(missed: Sequence[str]) -> str:
 
 def _facts(entry: _Entry) -> list[tuple[str, str]]:
     facts = [("Expires", entry.expires), ("Domains", entry.domains), ("Deployed", entry.deployments)]
+    facts += [("Renewal", entry.renewal)] if entry.renewal else []
     return [*facts, ("Reminder", _late(entry.missed))] if entry.missed else facts
 
 

@@ -9,7 +9,8 @@
     ├── NotFound            404  no such thing in the caller's account
     ├── Conflict            409  the state of things does not allow it
     │   ├── DuplicateCertificate
-    │   └── NameTaken
+    │   ├── NameTaken
+    │   └── QuotaInsufficient    with what remains and what is required
     ├── TooLarge            413  more than the service takes
     ├── Unprocessable       422  understood, and refused for what it says
     │   └── CertificateRefused   with every finding
@@ -21,7 +22,7 @@ The code says the case: stable, listed in `ERRORS`, each with a hint. Messages n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from chalicelib.domain.findings import Finding, Severity
 
@@ -35,6 +36,8 @@ class CerthavenError(Exception):
         self.message = message
         self.hint = hint or ERRORS[code]
         self.findings = tuple(findings)
+        #: Numbers that say how far it was from being allowed, by name.
+        self.figures: Mapping[str, int] = {}
 
 
 class InvalidRequest(CerthavenError):
@@ -135,6 +138,9 @@ ERRORS: dict[str, str] = {
     "TooManyCertificates": "Leave `certificate_ids` out to take the whole CA, or send several requests.",
     "SourceBusy": "Wait a minute and repeat.",
     "RegionNotSupported": "Take a region from GET /v1/pca/sources.",
+    "QuotaInsufficient": "Buy units with POST /v1/notification-quota/purchases, or switch other notices off.",
+    "PurchaseClosed": "Look at GET /v1/notification-quota/purchases; order again if units are needed.",
+    "TooManyPurchases": "Wait until the operator has fulfilled one.",
     "TooManyContacts": "Delete a contact, or add a channel to one.",
     "InternalError": "Try again; if it happens again, give the request id to the operator.",
 }

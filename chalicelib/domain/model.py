@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Generic, TypeVar
 
@@ -31,6 +31,15 @@ class Status(StrEnum):
     TO_BE_RENEWED = "to_be_renewed"
     EXPIRED = "expired"
     REVOKED = "revoked"
+
+
+class PendingKind(StrEnum):
+    """What may be left to do about a certificate; see `chalicelib.domain.pending`."""
+
+    NOTIFICATION_DISABLED = "notification_disabled"
+    NOT_DEPLOYED = "not_deployed"
+    PENDING_RENEWAL = "pending_renewal"
+    RISK = "risk"
 
 
 class Site(StrEnum):
@@ -138,6 +147,11 @@ def position_of(moment: datetime) -> str:
     """Where the ids of certificates that expire at a moment begin."""
     milliseconds = max(0, int(moment.timestamp()) * 1000)
     return str(ULID.from_bytes(milliseconds.to_bytes(6, "big") + bytes(10)))[:10]
+
+
+def expiry_of(position: str) -> datetime:
+    """When the certificate with an id, or a position in a list of them, expires; in UTC, to the second."""
+    return datetime.fromtimestamp(int.from_bytes(ULID.from_str(f"{position:0<26.26}").bytes[:6], "big") // 1000, UTC)
 
 
 #: How many domains the slim record of a certificate holds.
@@ -273,6 +287,7 @@ class CertificateFilter:
 
     `domain` is exact, or ``*.suffix`` for every name below a suffix. `tag` is ``k`` or ``k=v``.
     `q` is looked for, without regard to case, in name, domains, issuer, serial and fingerprint.
+    `pending` is a kind of pending item that a certificate is.
     """
 
     source: Source | None = None
@@ -284,3 +299,4 @@ class CertificateFilter:
     notifications: bool | None = None
     deployed: bool | None = None
     expires_before: datetime | None = None
+    pending: PendingKind | None = None

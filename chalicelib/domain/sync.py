@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from chalicelib.domain.model import Certificate
 
 #: How many certificates one queue message is for.
 CHUNK: Final = 100
@@ -142,3 +144,25 @@ class Task:
 def in_chunks(wanted: tuple[Wanted, ...], first: int = 0) -> list[Chunk]:
     """The chunks of so many certificates, numbered from `first`."""
     return [Chunk(first + n, wanted[at : at + CHUNK]) for n, at in enumerate(range(0, len(wanted), CHUNK))]
+
+
+#: What the maker of a record begins with when it was a job.
+_MARK: Final = "job:"
+
+
+def job_mark(job_id: str) -> str:
+    """Who made a record, when a job did: so a repeat of its work knows its own."""
+    return f"{_MARK}{job_id}"
+
+
+def job_of(certificate: Certificate) -> str | None:
+    """The job that brought a certificate into the inventory, if one did."""
+    maker = certificate.created_by
+    return maker.removeprefix(_MARK) if maker.startswith(_MARK) else None
+
+
+def as_brought(certificate: Certificate) -> Certificate:
+    """A certificate that a job brought, as it was then, in all that is counted of it."""
+    return replace(
+        certificate, notifications=False, deployed=False, replaced_by=None, renewal_problem=None, revoked_at=None
+    )

@@ -77,6 +77,9 @@ class AutoRenewal:
             raise
         except CerthavenError as refusal:
             return self._failed(caller, planned, certificate, refusal)
+        except Exception:
+            self._failed(caller, planned, certificate, CerthavenError("InternalError", "The renewal failed."))
+            raise
         self._keep(new)
         self._plans.done(planned)
         return "renewed"

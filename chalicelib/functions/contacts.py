@@ -141,7 +141,13 @@ class Contacts:
     def deliver(
         self, contact: Contact, message: Message, channel_ids: Sequence[str] | None = None
     ) -> Sequence[Delivery]:
-        """Send a message over the channels of a contact at once, and note on the contact how that went.
+        """Send a message as `send` does, and note on the contact how that went."""
+        deliveries = self.send(contact, message, channel_ids)
+        self.note(contact, deliveries)
+        return deliveries
+
+    def send(self, contact: Contact, message: Message, channel_ids: Sequence[str] | None = None) -> Sequence[Delivery]:
+        """Send a message over the channels of a contact at once.
 
         A channel that does not end within the patience is given up as failed: its message may still arrive.
 
@@ -162,12 +168,14 @@ class Contacts:
         sending = {c.id: pool.submit(self._send, c.kind, addresses.get(c.id), message) for c in channels}
         wait(sending.values(), timeout=self._patience)
         pool.shutdown(wait=False, cancel_futures=True)
-        deliveries = [_delivery(channel, sending[channel.id]) for channel in channels]
+        return [_delivery(channel, sending[channel.id]) for channel in channels]
+
+    def note(self, contact: Contact, deliveries: Sequence[Delivery]) -> None:
+        """Note on a contact how sending went."""
         now = self._clock()
         states = {d.channel.id: d.channel.state.sent(now) for d in deliveries if d.sent}
         states |= {d.channel.id: d.channel.state.failed(now, d.problem) for d in deliveries if not d.sent}
         self._store.mark(contact, states)
-        return deliveries
 
     def _send(self, kind: str, address: str | None, message: Message) -> None:
         if address is None:

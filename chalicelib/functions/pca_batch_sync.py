@@ -6,13 +6,13 @@ late or not at all, a worker may be killed anywhere, and two jobs may bring the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from chalicelib.domain.errors import CerthavenError, Conflict, NotFound, TooLarge, TooManyRequests
-from chalicelib.domain.model import Caller, Page, Role, certificate_id
+from chalicelib.domain.model import Caller, Certificate, Page, Role, certificate_id
 from chalicelib.domain.pca import Authority, AuthorityRef, AuthorityStatus, IssuedCertificate, Unavailable
 from chalicelib.domain.sync import (
     CHUNK,
@@ -27,9 +27,10 @@ from chalicelib.domain.sync import (
     Task,
     Wanted,
     in_chunks,
+    job_of,
 )
 from chalicelib.functions.audit import Audit, new_id
-from chalicelib.functions.pca_intake import MAX_REASON, PcaIntake, revoked
+from chalicelib.functions.pca_intake import MAX_REASON, PcaIntake, Taken, revoked
 from chalicelib.functions.private_cas import PrivateCas
 from chalicelib.ports import CertificateStore, Clock, SyncStore, TaskQueue
 
@@ -223,11 +224,11 @@ class PcaBatchSync:
         chunk = next((c for c in self._store.chunks(job.account_id, job.id, number, 1) if c.number == number), None)
         if chunk is None or chunk.results is not None:
             return
-        results: dict[str, Result] = {}
+        taken: dict[str, Taken] = {}
         problem: CerthavenError | None = None
         try:
-            for result in self._results(job, chunk):
-                results[result.id] = result
+            for one in self._results(job, chunk):
+                taken[one.result.id] = one
         except CerthavenError as refusal:
             if isinstance(refusal, TooManyRequests) and not last_try:
                 raise
@@ -235,27 +236,42 @@ class PcaBatchSync:
         except Exception:
             if not last_try:
                 raise
-        left = [_failed(w.id, problem) for w in chunk.wanted if w.id not in results]
-        self._finish(job, chunk, [*results.values(), *left])
+        left = [w for w in chunk.wanted if w.id not in taken]
+        self._finish(job, chunk, [*taken.values(), *self._given_up(job, left, lambda one: _failed(one, problem))])
 
-    def _results(self, job: SyncJob, chunk: Chunk) -> Iterator[Result]:
+    def _results(self, job: SyncJob, chunk: Chunk) -> Iterator[Taken]:
         """What comes of each certificate of a chunk: what is held is known by its key, the rest is fetched."""
-        links = self._store.links(job.account_id, job.ca, [w.id for w in chunk.wanted if w.certificate_id is None])
-        known = {w.id: w.certificate_id or _linked(links.get(w.id)) for w in chunk.wanted}
-        held = self._certificates.several(job.account_id, [one for one in known.values() if one])
+        held = self._held(job, chunk.wanted)
         missing = []
         for wanted in chunk.wanted:
-            certificate = held.get(known[wanted.id] or "")
+            certificate = held.get(wanted.id)
             if certificate is not None:
                 yield self._intake.follow(job, wanted.id, certificate, wanted.revoked_at)
             elif wanted.revoked_at is not None:
-                yield revoked(wanted.id)
+                yield Taken(revoked(wanted.id))
             else:
                 missing.append(wanted.id)
         if missing:
             yield from self._fetched(job, missing)
 
-    def _fetched(self, job: SyncJob, ids: Sequence[str]) -> Iterator[Result]:
+    def _held(self, job: SyncJob, wanted: Sequence[Wanted]) -> Mapping[str, Certificate]:
+        """Which of the wanted certificates are in the inventory, as far as that is known without asking the CA."""
+        links = self._store.links(job.account_id, job.ca, [w.id for w in wanted if w.certificate_id is None])
+        known = {w.id: w.certificate_id or _linked(links.get(w.id)) for w in wanted}
+        held = self._certificates.several(job.account_id, [one for one in known.values() if one])
+        return {one: held[there] for one, there in known.items() if there is not None and there in held}
+
+    def _given_up(self, job: SyncJob, left: Sequence[Wanted], failed: Callable[[str], Result]) -> Iterator[Taken]:
+        """What is said of certificates that are not tried again: an earlier try may have brought them all the same."""
+        held = self._held(job, left) if left else {}
+        for wanted in left:
+            certificate = held.get(wanted.id)
+            if certificate is not None and job_of(certificate) == job.id:
+                yield self._intake.follow(job, wanted.id, certificate, None)
+            else:
+                yield Taken(failed(wanted.id))
+
+    def _fetched(self, job: SyncJob, ids: Sequence[str]) -> Iterator[Taken]:
         """Fetch and store. One that fails does not stop the others, and is told of when they are done.
 
         Raises:
@@ -266,8 +282,8 @@ class PcaBatchSync:
         began, links, left = self._clock(), dict[str, Link](), list(ids)
         try:
             while left and len(failures) < MOST_FAILURES:
-                for result in self._fetched_until_failure(job, left, failures, links):
-                    yield result
+                for taken in self._fetched_until_failure(job, left, failures, links):
+                    yield taken
                     if self._clock() - began > LONGEST_WORK:
                         raise TooManyRequests("SourceBusy", "The source of the CA answers too slowly.")
         finally:
@@ -277,23 +293,23 @@ class PcaBatchSync:
 
     def _fetched_until_failure(
         self, job: SyncJob, left: list[str], failures: list[Exception], links: dict[str, Link]
-    ) -> Iterator[Result]:
+    ) -> Iterator[Taken]:
         """Results of what is left, taken off it one by one, up to the first that cannot be fetched."""
         source, ref = self._cas.source(job.source), AuthorityRef.parse(job.ca)
         try:
             for one, found in source.fetch(job.account_id, ref, list(left)):
                 left.remove(one)
                 if isinstance(found, Unavailable):
-                    yield Result(one, Outcome.FAILED, found.code, found.reason[:MAX_REASON])
+                    yield Taken(Result(one, Outcome.FAILED, found.code, found.reason[:MAX_REASON]))
                     continue
                 try:
-                    result = self._intake.take(job, one, found)
+                    taken = self._intake.take(job, one, found)
                 except Exception as failure:  # noqa: BLE001 - raised when the others are done
                     failures.append(failure)
                     continue
-                if found.material_id is None and result.certificate_id is not None:
-                    links[one] = Link(result.certificate_id, self._clock())
-                yield result
+                if found.material_id is None and taken.result.certificate_id is not None:
+                    links[one] = Link(taken.result.certificate_id, self._clock())
+                yield taken
         except TooManyRequests as busy:
             failures.append(busy)
         except CerthavenError:
@@ -306,8 +322,8 @@ class PcaBatchSync:
         if left:
             left.pop(0)
 
-    def _finish(self, job: SyncJob, chunk: Chunk, results: Sequence[Result]) -> None:
-        now = self._clock()
+    def _finish(self, job: SyncJob, chunk: Chunk, taken: Sequence[Taken]) -> None:
+        now, results = self._clock(), [one.result for one in taken]
         failed = {r.id: Link(None, now, r.code, r.reason) for r in results if r.outcome is Outcome.FAILED}
         known = self._store.links(job.account_id, job.ca, list(failed))
         # What another job brought meanwhile stays known.
@@ -324,7 +340,8 @@ class PcaBatchSync:
             uploaded=" ".join(uploaded),
             failed=str(len(failed)),
         )
-        self._store.finish_chunk(job, chunk, results, now, event)
+        brought = [one.brought for one in taken if one.brought is not None]
+        self._store.finish_chunk(job, chunk, results, now, event, brought=brought)
 
     def _end_if_done(self, job: SyncJob) -> None:
         now = self._store.job(job.account_id, job.id)
@@ -375,7 +392,8 @@ class PcaBatchSync:
         if not job.planned:
             self._store.stop(job, "JobAbandoned", words, self._clock())
         for chunk in self._open_chunks(job):
-            self._finish(job, chunk, [Result(w.id, Outcome.FAILED, "JobAbandoned", words) for w in chunk.wanted])
+            taken = self._given_up(job, chunk.wanted, lambda one: Result(one, Outcome.FAILED, "JobAbandoned", words))
+            self._finish(job, chunk, list(taken))
 
     def _open_chunks(self, job: SyncJob) -> Iterator[Chunk]:
         first = 0

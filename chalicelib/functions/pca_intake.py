@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -14,7 +14,7 @@ from chalicelib.domain.model import Caller, Certificate, Role, Source, certifica
 from chalicelib.domain.pca import Fetched
 from chalicelib.domain.policy import leakage_findings
 from chalicelib.domain.reading import Bundle, Reading, read, with_key
-from chalicelib.domain.sync import Outcome, Result, SyncJob
+from chalicelib.domain.sync import Outcome, Result, SyncJob, as_brought, job_mark
 from chalicelib.domain.validation import Verdict, judge
 from chalicelib.functions.audit import Audit
 from chalicelib.functions.csrs import Csrs
@@ -27,6 +27,14 @@ ATTEMPTS: Final = 4
 MAX_REASON: Final = 300
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a certificate; `brought` is its record as it came, when it was this job that brought it."""
+
+    result: Result
+    brought: Certificate | None = None
+
+
 class PcaIntake:
     """Judges what a private CA gives, and stores it."""
 
@@ -37,7 +45,7 @@ class PcaIntake:
         self._audit = audit
         self._clock = clock
 
-    def take(self, job: SyncJob, one: str, fetched: Fetched) -> Result:
+    def take(self, job: SyncJob, one: str, fetched: Fetched) -> Taken:
         """Store a certificate for a job, unless it is held, refused, expired or revoked.
 
         Args:
@@ -51,37 +59,39 @@ class PcaIntake:
         leaf = verdict.leaf
         if refusals or leaf is None:
             outcome = Outcome.SKIPPED if {f.code for f in refusals} == {"CertificateExpired"} else Outcome.FAILED
-            return Result(one, outcome, refusals[0].code, refusals[0].message[:MAX_REASON])
+            return Taken(Result(one, outcome, refusals[0].code, refusals[0].message[:MAX_REASON]))
         known = certificate_id(leaf.not_after, leaf.fingerprint)
         held = self._store.several(job.account_id, [known]).get(known)
         if held is not None:
             return self.follow(job, one, held, fetched.revoked_at)
         if fetched.revoked_at is not None:
-            return revoked(one)
+            return Taken(revoked(one))
         if fetched.private_key is None and fetched.material_id is None:
             verdict = self._judge(self._with_stored_key(job, known, reading), fetched)
         made = self._record(job, one, leaf, verdict, fetched)
         try:
             stored = self._store.take_in(made, material_of(made, verdict, self._vault))
         except TooLarge as refusal:
-            return Result(one, Outcome.FAILED, refusal.code, refusal.message[:MAX_REASON])
+            return Taken(Result(one, Outcome.FAILED, refusal.code, refusal.message[:MAX_REASON]))
         if stored:
-            return Result(one, Outcome.UPLOADED, certificate_id=made.id)
+            return Taken(Result(one, Outcome.UPLOADED, certificate_id=made.id), made)
         return self.follow(job, one, self._store.get(job.account_id, made.id), None)
 
-    def follow(self, job: SyncJob, one: str, held: Certificate, revoked_at: datetime | None) -> Result:
+    def follow(self, job: SyncJob, one: str, held: Certificate, revoked_at: datetime | None) -> Taken:
         """What is said of a certificate that is held; one that was revoked at its CA is marked so."""
         if held.created_by == job_mark(job.id):
-            return Result(one, Outcome.UPLOADED, certificate_id=held.id)
+            return Taken(Result(one, Outcome.UPLOADED, certificate_id=held.id), as_brought(held))
         if revoked_at is None or held.revoked_at is not None:
-            return Result(
+            known = Result(
                 one, Outcome.SKIPPED, "DuplicateCertificate", "It is in the inventory already.", certificate_id=held.id
             )
+            return Taken(known)
         caller = Caller(job.account_id, Role.MANAGER, job.started_by, "", job.id)
         self.mark_revoked(caller, held, revoked_at)
-        return Result(
+        marked = Result(
             one, Outcome.SKIPPED, "CertificateRevoked", "Its CA revoked it; marked so.", certificate_id=held.id
         )
+        return Taken(marked)
 
     def mark_revoked(self, caller: Caller, held: Certificate, revoked_at: datetime) -> None:
         """Mark a certificate of the inventory as revoked; nothing when it is or was deleted."""
@@ -152,11 +162,6 @@ class PcaIntake:
 def origin_of(ca: str, one: str) -> str:
     """How the inventory remembers where a certificate came from; the built-in CA's ids begin with the CA's."""
     return f"pca:{one}" if one.startswith(f"{ca}.") else f"pca:{ca}:{one}"
-
-
-def job_mark(job_id: str) -> str:
-    """Who made a record, when a job did: so a repeat of its work knows its own."""
-    return f"job:{job_id}"
 
 
 def revoked(one: str) -> Result:

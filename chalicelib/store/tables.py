@@ -111,7 +111,8 @@ class UniqueRow(Model):
 class TermRow(Model):
     """One entry of the inverted index behind the list filters: a superset of the truth.
 
-    `version` is that of the record that wrote it, so that a late removal spares a newer entry.
+    `version` is that of the record that wrote it, so that a late removal spares a newer entry. Entries for the scan
+    also tell the certificate's lifetime, and since when it is watched (seconds, the latter from 1970).
     """
 
     class Meta:
@@ -120,6 +121,8 @@ class TermRow(Model):
     partition = UnicodeAttribute(hash_key=True)
     position = UnicodeAttribute(range_key=True)
     version = NumberAttribute()
+    lifetime = NumberAttribute(null=True)
+    since = NumberAttribute(null=True)
 
 
 class ByPublicKey(LocalSecondaryIndex["CsrRow"]):  # type: ignore[no-untyped-call] # PynamoDB's __init_subclass__
@@ -307,6 +310,44 @@ class SyncRow(Model):
     expires_at = TTLAttribute(null=True)
 
 
+class ScanRow(Model):
+    """A run of the scan, an account's part of one, a bundle of reminders, an outbox, or an entry of the ledger.
+
+    The partition is the account, with ``#`` and the contact for the ledger; or ``runs``, or ``open``, for what is
+    looked for in all accounts. `item` says which it is. DynamoDB deletes what has an `expires_at` after it.
+    """
+
+    class Meta:
+        table_name = "scans"
+
+    partition = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    account_id = UnicodeAttribute(null=True)
+    contact_id = UnicodeAttribute(null=True)
+    run_id = UnicodeAttribute(null=True)
+    at = UTCDateTimeAttribute(null=True)
+    updated_at = UTCDateTimeAttribute(null=True)
+    done_at = UTCDateTimeAttribute(null=True)
+    until = UTCDateTimeAttribute(null=True)
+    planned = BooleanAttribute(null=True)
+    cursor = UnicodeAttribute(null=True)
+    accounts = NumberAttribute(null=True)
+    accounts_done = NumberAttribute(null=True)
+    notices = NumberAttribute(null=True)
+    sent = NumberAttribute(null=True)
+    held = NumberAttribute(null=True)
+    failed = NumberAttribute(null=True)
+    made_up = NumberAttribute(null=True)
+    problem = UnicodeAttribute(null=True)
+    bundle = UnicodeAttribute(null=True)
+    reminders = BinaryAttribute(legacy_encoding=False, null=True)
+    sent_to = _texts(null=True)
+    last = UnicodeAttribute(null=True)
+    failed_at = UTCDateTimeAttribute(null=True)
+    leased_until = UTCDateTimeAttribute(null=True)
+    expires_at = TTLAttribute(null=True)
+
+
 class ContactRow(Model):
     """A contact, how many there are, or the policy of reminders; `item` says which.
 
@@ -333,6 +374,49 @@ class ContactRow(Model):
     days = JSONAttribute(null=True)
     fractions = JSONAttribute(null=True)
     renew_redeploys = BooleanAttribute(null=True)
+
+
+class SummaryRow(Model):
+    """Counters of an account's inventory, a change that is not yet in them, or a week of them; `item` says which.
+
+    What is counted lies compressed in `content`; `version` is that of the counters it belongs to.
+    """
+
+    class Meta:
+        table_name = "summary"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    content = BinaryAttribute(legacy_encoding=False, null=True)
+    version = NumberAttribute(null=True)
+    generation = UnicodeAttribute(null=True)
+    until = UTCDateTimeAttribute(null=True)
+
+
+class QuotaRow(Model):
+    """Units of an account's notification quota, a reservation of many, or a purchase; `item` says which.
+
+    `balance` is what was bought less what is taken: below zero while free units are. Purchases that wait, and
+    reservations, lie a second time under ``purchases`` and ``reservations`` in place of an account.
+    """
+
+    class Meta:
+        table_name = "quotas"
+
+    account_id = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    balance = NumberAttribute(null=True)
+    bought = NumberAttribute(null=True)
+    open = NumberAttribute(null=True)
+    units = NumberAttribute(null=True)
+    certificate_ids = _texts(null=True)
+    caller = JSONAttribute(null=True)
+    state = UnicodeAttribute(null=True)
+    owner = UnicodeAttribute(null=True)
+    made_at = UTCDateTimeAttribute(null=True)
+    made_by = UnicodeAttribute(null=True)
+    closed_at = UTCDateTimeAttribute(null=True)
+    closed_by = UnicodeAttribute(null=True)
 
 
 class IdempotencyRow(Model):
@@ -363,7 +447,10 @@ TABLES: tuple[type[Model], ...] = (
     AuthorityRow,
     IssuedRow,
     SyncRow,
+    ScanRow,
     ContactRow,
+    SummaryRow,
+    QuotaRow,
 )
 _NAMES = {model: model.Meta.table_name for model in TABLES}
 

@@ -39,7 +39,7 @@ class Writes:
 
     deletes: list[tuple[str, Model, Condition | None]] = field(default_factory=list)
     puts: list[tuple[str, Model, Condition | None]] = field(default_factory=list)
-    updates: list[tuple[str, Model, list[Action], Condition]] = field(default_factory=list)
+    updates: list[tuple[str, Model, list[Action], Condition | None]] = field(default_factory=list)
 
     def put(self, row: Model, condition: Condition | None = None, label: str = "") -> None:
         """Write a row whole."""
@@ -49,8 +49,8 @@ class Writes:
         """Delete a row by its key."""
         self.deletes.append((label, row, condition))
 
-    def update(self, row: Model, actions: list[Action], condition: Condition, label: str) -> None:
-        """Change attributes of a row that exists."""
+    def update(self, row: Model, actions: list[Action], condition: Condition | None, label: str = "") -> None:
+        """Change attributes of a row; without a condition, one that does not exist is made."""
         self.updates.append((label, row, actions, condition))
 
     @property

@@ -7,7 +7,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.domain.model import CertificateFilter, Source, Status
+from chalicelib.domain.model import CertificateFilter, PendingKind, Source, Status
 from chalicelib.store.certificates import DynamoCertificateStore
 from tests.support.authority import NOW
 from tests.support.fakes import MemoryCertificateStore
@@ -29,6 +29,9 @@ inventories = st.lists(
             "not_before": st.sampled_from([1, 45, 400]).map(lambda days: NOW - timedelta(days=days)),
             "not_after": st.sampled_from(DAYS).map(lambda days: NOW + timedelta(days=days)),
             "revoked_at": st.sampled_from([None, None, None, NOW]),
+            "replaced_by": st.sampled_from([None, None, "another"]),
+            "renewal_problem": st.sampled_from([None, None, "AuthorityNotActive"]),
+            "risks": st.sampled_from([(), ("SelfSigned",)]),
         }
     ),
     max_size=7,
@@ -44,6 +47,14 @@ filters = st.builds(
     notifications=st.none() | st.booleans(),
     deployed=st.none() | st.booleans(),
     expires_before=st.none() | st.sampled_from(DAYS).map(lambda days: NOW + timedelta(days=days)),
+    pending=st.none() | st.sampled_from(PendingKind),
+)
+#: Most of the time few things are asked for at once.
+questions = filters | st.builds(
+    CertificateFilter,
+    pending=st.sampled_from(PendingKind),
+    source=st.none() | st.sampled_from(Source),
+    domain=st.none() | st.sampled_from(["*.com", "a.example.com"]),
 )
 
 
@@ -59,7 +70,7 @@ def pages(store, owner, wanted, limit):
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(inventory=inventories, wanted=st.lists(filters, min_size=1, max_size=12), limit=st.integers(1, 5))
+@given(inventory=inventories, wanted=st.lists(questions, min_size=1, max_size=12), limit=st.integers(1, 5))
 def test_both_stores_list_the_same(aws, inventory, wanted, limit):
     fake, real, owner = MemoryCertificateStore(), DynamoCertificateStore(), ulid()
     for fields in inventory:

@@ -8,17 +8,20 @@ from dataclasses import replace
 from datetime import datetime
 
 from chalicelib.domain.errors import NotFound
-from chalicelib.domain.model import AuditEvent, Page
+from chalicelib.domain.model import AuditEvent, Certificate, Page
 from chalicelib.domain.renewals import PlannedRenewal
 from chalicelib.domain.sync import Chunk, Link, Outcome, Result, SyncJob, SyncSchedule, Task, Wanted
-from tests.support.fakes import MemoryAuditStore, _page
+from tests.support.fake_summary import MemorySummaryStore
+from tests.support.fakes import MemoryAuditStore
+from tests.support.pages import page_of
 
 
 class MemorySyncStore:
     """Jobs, chunks, links and schedules as dictionaries; one lock makes every method atomic."""
 
-    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+    def __init__(self, audit: MemoryAuditStore | None = None, summary: MemorySummaryStore | None = None) -> None:
         self.audit = audit or MemoryAuditStore()
+        self.summary = summary or MemorySummaryStore(self.audit)
         self.jobs: dict[tuple[str, str], SyncJob] = {}
         self.parts: dict[tuple[str, str], dict[int, Chunk]] = {}
         self.open: set[tuple[str, str]] = set()
@@ -42,7 +45,7 @@ class MemorySyncStore:
 
     def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[SyncJob]:
         own = sorted((j for (owner, _), j in self.jobs.items() if owner == account_id), key=_id, reverse=True)
-        return _page(own, _id, f"sync-jobs {account_id}", limit, cursor, newest_first=True)
+        return page_of(own, _id, f"sync-jobs {account_id}", limit, cursor, newest_first=True)
 
     def add_chunk(self, account_id: str, job_id: str, chunk: Chunk) -> None:
         with self._lock:
@@ -69,7 +72,14 @@ class MemorySyncStore:
         return [parts[number] for number in sorted(parts) if number >= first][:limit]
 
     def finish_chunk(
-        self, job: SyncJob, chunk: Chunk, results: Sequence[Result], at: datetime, audit: AuditEvent
+        self,
+        job: SyncJob,
+        chunk: Chunk,
+        results: Sequence[Result],
+        at: datetime,
+        audit: AuditEvent,
+        *,
+        brought: Sequence[Certificate] = (),
     ) -> bool:
         place = job.account_id, job.id
         with self._lock:
@@ -88,6 +98,7 @@ class MemorySyncStore:
                 failed=now.failed + counts[Outcome.FAILED],
                 updated_at=at,
             )
+            self.summary.count(*((certificate, 1) for certificate in brought))
             self.audit.record(audit)
             return True
 

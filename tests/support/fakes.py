@@ -6,16 +6,15 @@ makes every method atomic, as transactions do in DynamoDB.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from chalicelib.domain.errors import Conflict, DuplicateCertificate, InvalidRequest, NameTaken, NotFound, TooLarge
+from chalicelib.domain.errors import Conflict, DuplicateCertificate, NameTaken, NotFound, TooLarge
 from chalicelib.domain.model import (
     Account,
     AuditEvent,
@@ -28,9 +27,14 @@ from chalicelib.domain.model import (
     SealedKeys,
     Token,
 )
+from chalicelib.domain.quota import units_of
+from chalicelib.domain.reminders import Watched
 from chalicelib.domain.status import status_at
 from chalicelib.ports import DroppedObject, KeyVaultError, Remembered
 from tests.support.authority import NOW
+from tests.support.fake_quota import MemoryQuotaStore
+from tests.support.fake_summary import MemorySummaryStore, pending_kinds
+from tests.support.pages import page_of
 
 T = TypeVar("T")
 
@@ -59,16 +63,24 @@ class MemoryAuditStore:
 
     def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[AuditEvent]:
         own = sorted((e for e in self.events if e.account_id == account_id), key=lambda e: e.id, reverse=True)
-        return _page(own, lambda e: e.id, f"audit {account_id}", limit, cursor, newest_first=True)
+        return page_of(own, lambda e: e.id, f"audit {account_id}", limit, cursor, newest_first=True)
 
 
 class MemoryCertificateStore:
     """The inventory as two dictionaries."""
 
-    def __init__(self, audit: MemoryAuditStore | None = None) -> None:
+    def __init__(
+        self,
+        audit: MemoryAuditStore | None = None,
+        summary: MemorySummaryStore | None = None,
+        quota: MemoryQuotaStore | None = None,
+    ) -> None:
         self.audit = audit or MemoryAuditStore()
+        self.summary = summary or MemorySummaryStore(self.audit)
+        self.quota = quota or MemoryQuotaStore(self.audit)
         self.certificates: dict[tuple[str, str], Certificate] = {}
         self.materials: dict[tuple[str, str], Material] = {}
+        self.not_seen: dict[tuple[str, str], Watched] = {}
         self._lock = threading.RLock()
 
     def add(self, certificate: Certificate, material: Material, audit: AuditEvent) -> None:
@@ -77,7 +89,9 @@ class MemoryCertificateStore:
             self._refuse_duplicate(certificate)
             if self.name_taken(certificate.account_id, certificate.name):
                 raise NameTaken(certificate.name)
+            self.quota.take(certificate.account_id, units_of(certificate))
             self._put(certificate)
+            self.summary.count((certificate, 1))
             self.materials[certificate.account_id, certificate.id] = material
             self.audit.record(audit)
 
@@ -87,8 +101,31 @@ class MemoryCertificateStore:
         except KeyError:
             raise _not_found(certificate_id) from None
 
-    def several(self, account_id: str, ids: Sequence[str]) -> Mapping[str, Certificate]:
+    def several(self, account_id: str, ids: Sequence[str], *, consistent: bool = True) -> Mapping[str, Certificate]:
         return {c.id: c for c in self._own(account_id) if c.id in ids}
+
+    def expiring(self, account_id: str, low: datetime, high: datetime) -> Iterator[Certificate]:
+        yield from sorted((c for c in self._own(account_id) if low < c.not_after <= high), key=_by_id)
+
+    def short_lived(self, account_id: str, low: datetime, high: datetime) -> Iterator[Watched]:
+        short = (c for c in self.expiring(account_id, low, high) if c.not_after - c.not_before < timedelta(days=90))
+        yield from (_watched(c) for c in short if c.notifications)
+
+    def unseen(self, account_id: str) -> Iterator[Watched]:
+        yield from [w for (owner, _), w in sorted(self.not_seen.items()) if owner == account_id]
+
+    def stuck(self, account_id: str) -> Iterator[Certificate]:
+        yield from sorted((c for c in self._own(account_id) if c.renewal_problem is not None), key=_by_id)
+
+    def seen(self, account_id: str, ids: Sequence[str]) -> None:
+        for one in ids:
+            self.not_seen.pop((account_id, one), None)
+
+    def forget(self, account_id: str, watched: Watched) -> None:
+        with self._lock:
+            held = self.not_seen.get((account_id, watched.id))
+            if held is not None and held.version <= watched.version:
+                del self.not_seen[account_id, watched.id]
 
     def material(self, certificate: Certificate) -> Material:
         try:
@@ -118,14 +155,16 @@ class MemoryCertificateStore:
         fitting = [c for c in self._own(account_id) if self._fits(c, wanted, now)]
         fitting.sort(key=_by_id)
         digest = json.dumps(asdict(wanted), default=str, sort_keys=True)
-        return _page(fitting, _by_id, f"certificates {account_id} {digest}", limit, cursor)
+        return page_of(fitting, _by_id, f"certificates {account_id} {digest}", limit, cursor)
 
-    def update(self, old: Certificate, new: Certificate, audit: AuditEvent) -> None:
+    def update(self, old: Certificate, new: Certificate, audit: AuditEvent, *, reservation: str | None = None) -> None:
         with self._lock:
             self._unchanged(old)
             if new.name != old.name and self.name_taken(new.account_id, new.name):
                 raise NameTaken(new.name)
+            self.quota.take(new.account_id, units_of(new) - units_of(old), reservation)
             self._put(new)
+            self.summary.count((old, -1), (new, 1))
             self.audit.record(audit)
 
     def replace(
@@ -138,8 +177,10 @@ class MemoryCertificateStore:
             other = retired.name if new.name == old.name else new.name
             if self.name_taken(new.account_id, other):
                 raise NameTaken(other)
+            self.quota.take(new.account_id, units_of(retired) + units_of(new) - units_of(old))
             self._put(retired)
             self._put(new)
+            self.summary.count((old, -1), (retired, 1), (new, 1))
             if new.material_id is None:
                 self.materials[new.account_id, new.id] = material
             self.audit.record(audit)
@@ -148,6 +189,9 @@ class MemoryCertificateStore:
         with self._lock:
             self._unchanged(certificate)
             del self.certificates[certificate.account_id, certificate.id]
+            self.not_seen.pop((certificate.account_id, certificate.id), None)
+            self.summary.count((certificate, -1))
+            self.quota.take(certificate.account_id, -units_of(certificate))
             if certificate.material_id is None:
                 del self.materials[certificate.account_id, certificate.id]
             self.audit.record(audit)
@@ -157,7 +201,13 @@ class MemoryCertificateStore:
             return [c for (owner, _), c in self.certificates.items() if owner == account_id]
 
     def _put(self, certificate: Certificate) -> None:
-        self.certificates[certificate.account_id, certificate.id] = certificate
+        place = certificate.account_id, certificate.id
+        known = self.certificates.get(place)
+        if not certificate.notifications:
+            self.not_seen.pop(place, None)
+        elif known is None or not known.notifications:
+            self.not_seen[place] = _watched(certificate)
+        self.certificates[place] = certificate
 
     def _refuse_duplicate(self, certificate: Certificate) -> None:
         if self.holds(certificate.account_id, certificate.id):
@@ -182,6 +232,7 @@ class MemoryCertificateStore:
                 wanted.notifications in {None, certificate.notifications},
                 wanted.deployed in {None, certificate.deployed},
                 wanted.expires_before is None or certificate.not_after < wanted.expires_before,
+                wanted.pending is None or wanted.pending in pending_kinds(certificate, now),
             )
         )
 
@@ -222,7 +273,7 @@ class MemoryCsrStore:
 
     def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Csr]:
         own = sorted(self._own(account_id), key=lambda c: c.id, reverse=True)
-        return _page(own, lambda c: c.id, f"csrs {account_id}", limit, cursor, newest_first=True)
+        return page_of(own, lambda c: c.id, f"csrs {account_id}", limit, cursor, newest_first=True)
 
     def delete(self, account_id: str, csr_id: str, audit: AuditEvent) -> None:
         self.get(account_id, csr_id)
@@ -258,7 +309,7 @@ class MemoryAccountStore:
 
     def page(self, *, limit: int, cursor: str | None) -> Page[Account]:
         accounts = sorted(self.accounts.values(), key=lambda a: a.id)
-        return _page(accounts, lambda a: a.id, "accounts", limit, cursor)
+        return page_of(accounts, lambda a: a.id, "accounts", limit, cursor)
 
     def update(self, old: Account, new: Account, audit: AuditEvent) -> None:
         with self._lock:
@@ -277,7 +328,7 @@ class MemoryAccountStore:
     def tokens(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Token]:
         own = [t for t in self.by_digest.values() if t.account_id == account_id]
         own.sort(key=lambda t: t.id, reverse=True)
-        return _page(own, lambda t: t.id, f"tokens {account_id}", limit, cursor, newest_first=True)
+        return page_of(own, lambda t: t.id, f"tokens {account_id}", limit, cursor, newest_first=True)
 
     def revoke_token(self, account_id: str, token_id: str, at: datetime, audit: AuditEvent) -> None:
         with self._lock:
@@ -417,6 +468,11 @@ def _refuse_giant(*values: object) -> None:
         raise TooLarge("RequestTooLarge", "More than can be kept.")
 
 
+def _watched(certificate: Certificate) -> Watched:
+    since = certificate.updated_at.replace(microsecond=0)
+    return Watched(certificate.id, certificate.not_before, certificate.not_after, certificate.version, since)
+
+
 def _same(one: DroppedObject, other: DroppedObject) -> bool:
     return (one.key, one.version) == (other.key, other.version)
 
@@ -435,22 +491,3 @@ def _mentions(certificate: Certificate, q: str) -> bool:
 
 def _not_found(object_id: str) -> NotFound:
     return NotFound("NotFound", f"There is no {object_id!r:.70} in this account.")
-
-
-def _page(
-    ordered: Iterable[T],
-    place: Callable[[T], str],
-    scope: str,
-    limit: int,
-    cursor: str | None,
-    *,
-    newest_first: bool = False,
-) -> Page[T]:
-    """The next `limit` of `ordered` after the cursor, which is bound to its scope."""
-    mark = hashlib.sha256(scope.encode(errors="surrogatepass")).hexdigest()[:16]
-    if cursor is not None and not cursor.startswith(f"{mark}."):
-        raise InvalidRequest("InvalidCursor", "The cursor does not belong to this list.")
-    after = "" if cursor is None else cursor.removeprefix(f"{mark}.")
-    rest = [x for x in ordered if not after or (place(x) < after if newest_first else place(x) > after)]
-    more = f"{mark}.{place(rest[limit - 1])}" if len(rest) > limit else None
-    return Page(tuple(rest[:limit]), more)

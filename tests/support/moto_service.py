@@ -43,9 +43,9 @@ class Cloud:
         """Drop a file."""
         self.s3.put_object(Bucket=self.bucket, Key=key, Body=content.encode())
 
-    def messages(self) -> list[dict]:
-        """What waits in the queue of synchronisation, as Lambda gets it; each is given once."""
-        sqs, url = boto3.client("sqs", region_name=REGION), self.services.settings.sync_queue_url
+    def messages(self, url: str | None = None) -> list[dict]:
+        """What waits in a queue, usually that of synchronisation, as Lambda gets it; each is given once."""
+        sqs, url = boto3.client("sqs", region_name=REGION), url or self.services.settings.sync_queue_url
         found = []
         while batch := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
             found += [{"messageId": m["MessageId"], "body": m["Body"], "attributes": {}} for m in batch]
@@ -72,14 +72,16 @@ def service_on_moto() -> Iterator[Cloud]:
         s3 = boto3.client("s3", region_name=REGION)
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        queue = boto3.client("sqs", region_name=REGION).create_queue(QueueName=f"{prefix}sync")["QueueUrl"]
+        sqs = boto3.client("sqs", region_name=REGION)
+        queues = [sqs.create_queue(QueueName=f"{prefix}{name}")["QueueUrl"] for name in ("sync", "scan")]
         settings = Settings(
             stage="test",
             region=REGION,
             table_prefix=prefix,
             kms_key_id=key,
             drop_bucket=bucket,
-            sync_queue_url=queue,
+            sync_queue_url=queues[0],
+            scan_queue_url=queues[1],
             allow_private_addresses="yes",
         )
         boto3.client("sesv2", region_name=REGION).create_email_identity(EmailIdentity=settings.mail_from)

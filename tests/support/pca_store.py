@@ -15,7 +15,8 @@ from chalicelib.domain.pca import (
     issued_object_id,
     unknown_authority,
 )
-from tests.support.fakes import MemoryAuditStore, _not_found, _page
+from tests.support.fakes import MemoryAuditStore, _not_found
+from tests.support.pages import page_of
 
 
 class MemoryAuthorityStore:
@@ -50,7 +51,7 @@ class MemoryAuthorityStore:
 
     def page(self, account_id: str, *, limit: int, cursor: str | None) -> Page[Authority]:
         own = sorted((a for a in self.authorities.values() if a.account_id == account_id), key=lambda a: a.ref.name)
-        return _page(own, lambda a: a.ref.name, f"authorities {account_id}", limit, cursor)
+        return page_of(own, lambda a: a.ref.name, f"authorities {account_id}", limit, cursor)
 
     def revoke(self, authority: Authority, revoked: Revoked, audit: AuditEvent) -> None:
         with self._lock:
@@ -75,7 +76,7 @@ class MemoryAuthorityStore:
     def certificates(self, account_id: str, name: str, *, limit: int, cursor: str | None) -> Page[IssuedCertificate]:
         own = [c for (owner, _), (c, _) in self.issued.items() if (owner, c.authority_id) == (account_id, name)]
         own.sort(key=lambda c: c.id)
-        return _page(own, lambda c: c.id, f"issued {account_id} {name}", limit, cursor)
+        return page_of(own, lambda c: c.id, f"issued {account_id} {name}", limit, cursor)
 
     def several(self, account_id: str, ids: Sequence[str]) -> Mapping[str, tuple[IssuedCertificate, Material]]:
         return {i: self.issued[account_id, i] for i in ids if (account_id, i) in self.issued}

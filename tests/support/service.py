@@ -26,6 +26,9 @@ from chalicelib.sources import load
 from chalicelib.wiring import Services
 from tests.support.authority import Authority, Issued
 from tests.support.fake_contacts import MemoryContactStore, memory_notifiers
+from tests.support.fake_quota import MemoryQuotaStore
+from tests.support.fake_scans import MemoryScanQueue, MemoryScanStore
+from tests.support.fake_summary import MemorySummaryStore
 from tests.support.fake_syncs import MemoryCredentials, MemoryRenewalStore, MemorySyncStore, MemoryTaskQueue
 from tests.support.fakes import (
     FixedClock,
@@ -68,16 +71,20 @@ class MemoryServices(KeptLog, Services):
     def __init__(self) -> None:
         super().__init__(Settings(stage="test"), FixedClock())
         self.audit_store = MemoryAuditStore()
-        self.certificate_store = MemoryCertificateStore(self.audit_store)
+        self.summary_store = MemorySummaryStore(self.audit_store)
+        self.quota_store = MemoryQuotaStore(self.audit_store)
+        self.certificate_store = MemoryCertificateStore(self.audit_store, self.summary_store, self.quota_store)
         self.csr_store = MemoryCsrStore(self.audit_store)
         self.account_store = MemoryAccountStore(self.audit_store)
         self.authority_store = MemoryAuthorityStore(self.audit_store, self.certificate_store.materials)
-        self.sync_store = MemorySyncStore(self.audit_store)
+        self.sync_store = MemorySyncStore(self.audit_store, self.summary_store)
         self.sync_queue = MemoryTaskQueue()
         self.renewal_store = MemoryRenewalStore()
         self.credentials = MemoryCredentials()
         self.contact_store = MemoryContactStore(self.audit_store)
         self.notifiers = memory_notifiers()
+        self.scan_store = MemoryScanStore()
+        self.scan_queue = MemoryScanQueue()
         self.idempotency = MemoryIdempotencyStore()
         self.vault = MemoryKeyVault()
         self.drop_box = MemoryDropBox(self.clock)

@@ -27,6 +27,9 @@ EXPECTED = {
     "pca-renewal": "app.pca_renewal",
     "pca-batch-sync": "app.pca_batch_sync",
     "pca-sync-worker": "app.pca_sync_worker",
+    "quota-sweep": "app.quota_sweep",
+    "scan": "app.scan",
+    "scan-worker": "app.scan_worker",
     "pca-sync-schedule": "app.pca_sync_schedule",
 }
 
@@ -70,6 +73,19 @@ def test_the_authorisers_answer_is_never_kept():
 def test_the_drop_function_hears_its_queue_and_the_sweep_its_clock():
     assert (EVENTS["drop"].queue, EVENTS["drop"].batch_size) == ("certhaven-drop", 5)
     assert EVENTS["drop-sweep"].schedule_expression.to_string() == "rate(1 hour)"
+
+
+def test_the_scan_hears_its_clock_and_its_workers_their_queue():
+    assert EVENTS["scan"].schedule_expression.to_string() == "rate(1 hour)"
+    assert (EVENTS["scan-worker"].queue, EVENTS["scan-worker"].batch_size) == ("certhaven-scan", 1)
+
+
+def test_a_scan_can_be_started_by_an_event_that_says_so(services):
+    with Client(app) as client:
+        event = client.events.generate_cw_event("certhaven.make", "Scan now", {"force": True}, [])
+        answer = client.lambda_.invoke("scan", event).payload
+    assert services.scan_store.run(answer["run_id"]).planned
+    assert answer["retried"] == 0
 
 
 def test_the_authoriser_lets_an_unknown_caller_through_to_be_refused_precisely(services):

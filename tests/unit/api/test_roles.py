@@ -49,6 +49,18 @@ ALLOWED = {
     "POST /v1/contacts/{contact_id}/test": "admin",
     "GET /v1/reminder-policy": "viewer manager admin",
     "PUT /v1/reminder-policy": "admin",
+    "GET /v1/scans": "admin operator",
+    "GET /v1/summary": "viewer manager admin",
+    "GET /v1/pending-items": "viewer manager admin",
+    "GET /v1/pending-items/{kind}": "viewer manager admin",
+    "POST /v1/pending-items/snooze": "manager admin",
+    "DELETE /v1/pending-items/snooze": "manager admin",
+    "GET /v1/notification-quota": "viewer manager admin",
+    "POST /v1/notification-quota/purchases": "admin",
+    "GET /v1/notification-quota/purchases": "viewer manager admin",
+    "GET /v1/quota-purchases": "operator",
+    "PATCH /v1/accounts/{account_id}/quota-purchases/{purchase_id}": "operator",
+    "POST /v1/notifications/enable": "manager admin",
     "GET /v1/tokens": "admin operator",
     "POST /v1/tokens": "admin operator",
     "DELETE /v1/tokens/{token_id}": "admin operator",
@@ -80,6 +92,11 @@ ACTIONS = {
     "DELETE /v1/contacts/{contact_id}": "contact.delete",
     "POST /v1/contacts/{contact_id}/test": "contact.test",
     "PUT /v1/reminder-policy": "reminder-policy.set",
+    "POST /v1/pending-items/snooze": "pending.snooze",
+    "DELETE /v1/pending-items/snooze": "pending.reopen",
+    "POST /v1/notification-quota/purchases": "quota.purchase",
+    "PATCH /v1/accounts/{account_id}/quota-purchases/{purchase_id}": "quota.close",
+    "POST /v1/notifications/enable": "notifications.enable",
     "POST /v1/tokens": "token.create",
     "DELETE /v1/tokens/{token_id}": "token.revoke",
     "POST /v1/accounts": "account.create",
@@ -93,10 +110,12 @@ UNKNOWN = {
     "certificate_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "ca": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "job_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    "kind": "nothing",
     "csr_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "contact_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "token_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
     "account_id": "9999999999999999",
+    "purchase_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV",
 }
 
 
@@ -136,7 +155,7 @@ def test_a_role_reaches_what_it_is_for_and_no_further(stage, name, role):
     answer = ask(caller, name)
     recorded = services.audit_store.events[before:]
     if role in ALLOWED[name].split():
-        assert answer.status in {200, 400, 404}
+        assert answer.status in {200, 204, 400, 404}
         return
     assert (answer.status, answer.code) == (403, "RoleInsufficient")
     needed = ALLOWED[name].replace(" ", " or ")

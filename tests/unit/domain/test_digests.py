@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from chalicelib.domain.contacts import Hours
 from chalicelib.domain.digests import MAX_DOMAINS, MAX_ENTRIES, render, time_left, trial
+from chalicelib.domain.errors import ERRORS
 from tests.support.authority import NOW
 from tests.support.fake_contacts import contact, digest, notice
 
@@ -140,6 +141,12 @@ def test_what_is_late_is_said_to_be_late_and_when_it_was_due():
     late = notice(late=True)
     for words in both(render(digest(late, notice(name="in time")))):
         assert words.count("late: this was to be said on Tue 5 May 2026, 14:00 CEST") == 1
+
+
+def test_a_renewal_that_failed_is_told_with_what_stood_in_the_way_and_what_to_do():
+    for words in both(render(digest(notice(renewal_problem="AuthorityNotActive"), notice(name="in time")))):
+        assert words.count("it was to renew by itself and could not (AuthorityNotActive)") == 1
+        assert ERRORS["AuthorityNotActive"] in words
 
 
 def test_a_certificate_that_is_due_at_several_thresholds_is_named_once():

@@ -187,6 +187,19 @@ class TestByItself:
             "AuthorityNotActive"
         }
 
+    def test_one_that_fails_unforeseen_says_so_is_tried_again_and_makes_the_run_fail(self, services, example, ca):
+        old = self.told(services, example, ca)
+        services.clock.advance(timedelta(days=21))
+        keys = services.authority_store.keys
+        services.authority_store.keys = lambda *_: (_ for _ in ()).throw(ValueError("no key text here"))
+        with pytest.raises(ExceptionGroup):
+            events.pca_renewal(services, "request")
+        assert self.inventory(example)[old["id"]]["renewal_problem"] == "InternalError"
+        services.authority_store.keys = keys
+        (plan,) = services.renewal_store.plans.values()
+        services.clock.now = plan.at
+        assert events.pca_renewal(services, "request") == {"renewed": 1, "failed": 0}
+
     def test_a_run_that_was_killed_after_the_renewal_is_completed_by_the_next(self, services, example, ca):
         old = self.told(services, example, ca)
         services.clock.advance(timedelta(days=21))

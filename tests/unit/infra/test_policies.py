@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import timedelta
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import boto3
 import pytest
@@ -16,10 +17,17 @@ from chalice.app import AuthRequest
 
 from chalicelib.api import events
 from chalicelib.api.authoriser import authorise_request
+from chalicelib.domain.model import Caller, Role
+from chalicelib.domain.quota import Purchase, PurchaseState, Reservation
+from chalicelib.domain.scans import ScanRun
+from chalicelib.functions.scan import ScanFailedError
+from chalicelib.store.certificates import DynamoCertificateStore
+from chalicelib.store.syncs import DynamoSyncStore
 from infra.package import ROOT
 from tests.support.authority import Authority
 from tests.support.moto_service import service_on_moto
-from tests.support.service import ARN, Client, operator, tenant
+from tests.support.records import event, material, record, ulid
+from tests.support.service import ARN, Client, operator, tenant, uploaded
 from tests.support.tables import REGION
 
 CHALICE = ROOT / ".chalice"
@@ -72,7 +80,8 @@ def asked_of_kms(action: str, body: dict) -> set[tuple[str, str]]:
 
 
 def asked_of_sqs(action: str, body: dict) -> set[tuple[str, str]]:
-    return {(f"sqs:{action.removesuffix('Batch')}", "SyncQueue")}
+    queue = body["QueueUrl"].rpartition("-")[2].capitalize() + "Queue"
+    return {(f"sqs:{action.removesuffix('Batch')}", queue)}
 
 
 def asked_of_secrets(action: str, body: dict) -> set[tuple[str, str]]:
@@ -122,7 +131,10 @@ def needs(cloud, work) -> set[tuple[str, str]]:
 
 @pytest.fixture
 def cloud():
+    """The service; counters are folded by every write, for what that takes to be seen."""
     with service_on_moto() as made:
+        made.services.certificate_store = DynamoCertificateStore(fold_every=1)
+        made.services.sync_store = DynamoSyncStore(fold_every=1)
         yield made
 
 
@@ -184,6 +196,15 @@ def walk_through_the_api(owner) -> None:
     admin.get("/v1/audit-events")
 
 
+def walk_through_figures(owner) -> None:
+    admin = owner.admin
+    admin.post("/v1/certificates", upload("i.example.com"))
+    for path in ("summary", "pending-items", "pending-items/risk", "pending-items/pending_renewal"):
+        assert admin.get(f"/v1/{path}").status == 200, path
+    assert admin.post("/v1/pending-items/snooze", {}).status == 200
+    assert admin.delete("/v1/pending-items/snooze").status == 204
+
+
 def name_a_role(owner) -> None:
     """Configure AWS Private CA for the account."""
     boto3.client("secretsmanager", region_name=REGION).create_secret(
@@ -233,8 +254,25 @@ def walk_through_contacts(admin) -> None:
     assert admin.patch(place, {"channels": channels[:1]}).status == 200
     assert admin.post(f"{place}/test").json["channels"][0]["outcome"] == "sent"
     assert admin.delete(place).status == 204
+    assert admin.get("/v1/scans").status == 200
     assert admin.put("/v1/reminder-policy", {"days": [7]}).status == 200
     admin.get("/v1/reminder-policy")
+
+
+def walk_through_the_quota(owner, platform) -> None:
+    admin = owner.admin
+    cloud_quota = admin.services.quota_store
+    held = uploaded(admin, "quota.example.com", number=90)
+    assert admin.get("/v1/notification-quota").status == 200
+    assert admin.post("/v1/notifications/enable", {"certificate_ids": [held["id"]]}).json["enabled"] == 1
+    assert admin.post("/v1/notification-quota/purchases", {"units": 5}).status == 201
+    waiting = Purchase(ulid(), owner.account_id, 1, PurchaseState.OPEN, admin.services.clock(), "token")
+    cloud_quota.order(waiting, event(owner.account_id))
+    assert len(admin.get("/v1/notification-quota/purchases").json["items"]) == 2
+    assert len(platform.get("/v1/quota-purchases").json["items"]) == 1
+    place = f"/v1/accounts/{owner.account_id}/quota-purchases/{waiting.id}"
+    assert platform.patch(place, {"state": "fulfilled"}).status == 200
+    assert admin.delete(f"/v1/certificates/{held['id']}?confirm={quote(held['name'])}").status == 204
 
 
 def walk_through_accounts(platform) -> None:
@@ -261,6 +299,8 @@ def test_the_api_may_do_all_that_it_does_and_is_allowed_little_else(cloud, owner
     wanted = needs(cloud, lambda: walk_through_the_api(owner)) | needs(cloud, lambda: walk_through_accounts(platform))
     wanted |= needs(cloud, lambda: walk_through_private_cas(owner))
     wanted |= needs(cloud, lambda: walk_through_contacts(owner.admin))
+    wanted |= needs(cloud, lambda: walk_through_figures(owner))
+    wanted |= needs(cloud, lambda: walk_through_the_quota(owner, platform))
     granted = {pair for pair in allowed("api_handler") if not pair[0].startswith("logs:")}
     assert wanted <= granted
     assert granted - wanted == set()
@@ -354,3 +394,61 @@ def test_renewals_by_the_built_in_ca_may_do_all_that_they_do(cloud, owner):
     wanted = needs(cloud, lambda: events.pca_renewal(cloud.services, "request"))
     assert cloud.services.certificate_store.get(owner.account_id, one["id"]).replaced_by is not None
     assert wanted <= allowed("pca-renewal")
+
+
+def test_the_sweep_of_reservations_may_do_all_that_it_does_and_nothing_else(cloud, owner):
+    held = uploaded(owner.admin, "quota.example.com", number=90)
+    caller = Caller(owner.account_id, Role.MANAGER, "token")
+    ids, now = (held["id"], ulid()), cloud.services.clock()
+    cloud.services.quota_store.reserve(Reservation(ulid(), owner.account_id, ids, 2, now, caller))
+    cloud.services.clock.now += timedelta(hours=1)
+    cloud.services.certificate_store._fold_every = 1
+    wanted = needs(cloud, lambda: events.quota_sweep(cloud.services, "request"))
+    assert owner.admin.get(f"/v1/certificates/{held['id']}").json["notifications"]
+    assert wanted == {(a, n) for a, n in allowed("quota-sweep") if not a.startswith("logs:")}
+
+
+def scan_now(cloud) -> list[dict]:
+    """Start a run; gives the messages for its workers."""
+    events.scan(cloud.services, {"detail": {"force": True}}, "request")
+    return cloud.messages(cloud.services.settings.scan_queue_url)
+
+
+def test_the_tick_of_the_scan_may_do_all_that_it_does_and_nothing_else(cloud, owner):
+    cloud.services.scan_store.start(ScanRun("2026", cloud.services.clock(), cloud.services.clock()))
+    cloud.services.clock.now += timedelta(days=2)
+    wanted = needs(cloud, lambda: events.scan(cloud.services, {"detail": {"force": True}}, "request"))
+    assert wanted == {(a, n) for a, n in allowed("scan") if not a.startswith("logs:")}
+
+
+def test_a_worker_of_the_scan_may_do_all_that_it_does_and_nothing_else(cloud, owner):
+    channels = [{"kind": "email", "address": "ops@example.com"}, {"kind": "apprise", "url": "json://127.0.0.1:9/x"}]
+    made = [owner.admin.post("/v1/contacts", {"name": n, "channels": channels}).json["id"] for n in ("Ops", "Web")]
+    store, now = cloud.services.certificate_store, cloud.services.clock()
+    soon = {"account_id": owner.account_id, "notifications": True, "updated_at": now - timedelta(hours=2)}
+    held = [
+        record(not_before=now - timedelta(days=life), not_after=now + timedelta(days=6, hours=n), **soon)
+        for n, life in enumerate((300, 40, 300))
+    ]
+    for one in held:
+        store.add(one, material(one), event(owner.account_id))
+    boto3.client("dynamodb", region_name=REGION).delete_item(
+        TableName=f"{cloud.services.settings.table_prefix}certificates",
+        Key={"account_id": {"S": owner.account_id}, "certificate_id": {"S": held[2].id}},
+    )
+    wanted = set()
+
+    def work() -> None:
+        for message in scan_now(cloud):
+            cloud.sent.clear()
+            with suppress(ScanFailedError):
+                events.scan_worker(cloud.services, {"Records": [message]}, "request")
+            wanted.update(*(asked(request) for request in cloud.sent if ":9/" not in request.url))
+
+    work()
+    assert owner.admin.delete(f"/v1/contacts/{made[0]}").status == 204
+    assert owner.admin.patch(f"/v1/contacts/{made[1]}", {"channels": channels[:1]}).status == 200
+    cloud.services.clock.now += timedelta(days=3)
+    work()
+    assert list(cloud.services.scan_store.outboxes()) == []
+    assert wanted == {(a, n) for a, n in allowed("scan-worker") if not a.startswith("logs:")}

@@ -9,7 +9,9 @@ import pytest
 import yaml
 from pynamodb.attributes import TTLAttribute
 
+from chalicelib.api import events
 from chalicelib.config import documented_settings
+from chalicelib.functions.delivery import LEASE
 from chalicelib.store.tables import TABLES, name_of
 from infra.package import ROOT, sources
 
@@ -77,7 +79,7 @@ OUTSIDE = {
     "arn:${AWS::Partition}:ses:${AWS::Region}:${AWS::AccountId}:identity/*",
 }
 #: What starts and looks after jobs opens no key; neither does the authoriser.
-WITHOUT_KEYS = {"authorise", "pca-batch-sync", "pca-sync-schedule"}
+WITHOUT_KEYS = {"authorise", "pca-batch-sync", "pca-sync-schedule", "quota-sweep", "scan"}
 
 
 def functions():
@@ -93,7 +95,7 @@ def statements(file):
 
 def test_every_function_has_a_policy_of_its_own():
     files = list(functions().values())
-    assert len(files) == len(set(files)) == 9
+    assert len(files) == len(set(files)) == 12
     assert {p.name for p in CHALICE.glob("policy-*.json")} == set(files)
 
 
@@ -135,6 +137,20 @@ def test_failed_drops_expire_after_seven_days_and_dead_letters_raise_an_alarm():
     assert queue["VisibilityTimeout"] >= 6 * timeout
     dimensions = [a["Dimensions"] for a in of_type("AWS::CloudWatch::Alarm").values()]
     assert [{"Name": "QueueName", "Value": ("GetAtt", "DropDeadLetters.QueueName")}] in dimensions
+
+
+def test_what_cannot_be_scanned_or_sent_raises_an_alarm():
+    queue = RESOURCES["ScanQueue"]["Properties"]
+    assert queue["RedrivePolicy"]["deadLetterTargetArn"] == ("GetAtt", "ScanDeadLetters.Arn")
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == events.SCAN_TRIES
+    config = json.loads((CHALICE / "config.json").read_text())
+    timeout = config["stages"]["package"]["lambda_functions"]["scan-worker"]["lambda_timeout"]
+    assert queue["VisibilityTimeout"] >= 6 * timeout
+    assert timeout < LEASE.total_seconds() < queue["VisibilityTimeout"]
+    watched = [(a["MetricName"], a["Dimensions"][0]["Value"]) for a in of_type("AWS::CloudWatch::Alarm").values()]
+    assert ("Errors", ("Ref", "Scan")) in watched
+    assert ("Errors", ("Ref", "ScanWorker")) in watched
+    assert ("ApproximateNumberOfMessagesVisible", ("GetAtt", "ScanDeadLetters.QueueName")) in watched
 
 
 def test_what_the_gateway_says_by_itself_has_the_shape_of_every_refusal():

@@ -9,7 +9,7 @@ from secrets import token_bytes
 import pytest
 
 from chalicelib.domain.contacts import ChannelState, Hours
-from chalicelib.domain.model import CertificateFilter, Material, SealedKeys, Source, Status, position_of
+from chalicelib.domain.model import CertificateFilter, Material, PendingKind, SealedKeys, Source, Status, position_of
 from chalicelib.domain.pca import AuthorityKind, Revoked
 from chalicelib.domain.reminders import ReminderPolicy
 from chalicelib.ports import Remembered
@@ -84,20 +84,23 @@ def units(use):
 
 
 def test_the_life_of_a_certificate_costs_what_the_docstrings_say():
-    store, owner = DynamoCertificateStore(), ulid()
+    store, owner = DynamoCertificateStore(fold_every=10**9), ulid()
     first, second = typical(owner, name="one"), typical(owner, name="one")
     renamed = replace(first, name="two", tags={"team": "ops", "env": "production"}, version=2)
     retired = replace(renamed, name="three", version=3)
     second = replace(second, name="two")
-    assert units(lambda: store.add(first, heavy(first), event(owner))) == (0, 27)
+    assert units(lambda: store.add(first, heavy(first), event(owner))) == (0, 29)
     assert units(lambda: store.get(owner, first.id)) == (1, 0)
     assert units(lambda: store.several(owner, [first.id, "nothing"])) == (2, 0)
     assert units(lambda: store.material(first)) == (2, 0)
     assert units(lambda: store.holds(owner, first.id)) == (1, 0)
     assert units(lambda: store.name_taken(owner, "nothing")) == (1, 0)
     assert units(lambda: store.update(first, renamed, event(owner))) == (0, 10)
-    assert units(lambda: store.replace(renamed, retired, second, heavy(second), event(owner))) == (0, 31)
-    assert units(lambda: store.delete(second, event(owner))) == (2, 27)
+    silent = replace(renamed, notifications=True, version=3)
+    assert units(lambda: store.update(renamed, silent, event(owner))) == (0, 9)
+    renamed, retired = silent, replace(retired, version=4)
+    assert units(lambda: store.replace(renamed, retired, second, heavy(second), event(owner))) == (0, 36)
+    assert units(lambda: store.delete(second, event(owner))) == (2, 29)
 
 
 def test_the_life_of_an_account_costs_what_the_docstrings_say():
@@ -174,6 +177,8 @@ LISTS = {
     "a rare tag": (CertificateFilter(tag="rare=yes"), 1),
     "issued": (CertificateFilter(status=Status.ISSUED), 20),
     "revoked": (CertificateFilter(status=Status.REVOKED), 0),
+    "at risk": (CertificateFilter(pending=PendingKind.RISK), 0),
+    "pending renewal": (CertificateFilter(pending=PendingKind.PENDING_RENEWAL), 0),
 }
 
 

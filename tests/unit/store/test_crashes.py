@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,16 +11,15 @@ from chalicelib.domain.errors import Conflict, NotFound
 from chalicelib.domain.model import CertificateFilter, Source
 from chalicelib.store.audit import DynamoAuditStore
 from chalicelib.store.certificates import DynamoCertificateStore
-from chalicelib.store.tables import TABLES, connection
+from chalicelib.store.summary import DynamoSummaryStore
+from chalicelib.store.tables import TABLES
 from tests.support.authority import NOW
 from tests.support.capacity import moto_table
+from tests.support.crashes import CrashError, killed_at
+from tests.support.fake_summary import figures_of
 from tests.support.fakes import MemoryCertificateStore
 from tests.support.records import event, material, record, ulid
 from tests.support.tables import moto_aws
-
-
-class CrashError(BaseException):
-    """The function is killed."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,23 +33,6 @@ def _emptied(_aws):
     """Moto copies whole tables for a transaction, so they are kept small."""
     for model in TABLES:
         moto_table(model.Meta.table_name).items.clear()
-
-
-@contextmanager
-def killed_at(request_number):
-    """Die instead of sending request number so-and-so."""
-    numbers = itertools.count()
-
-    def die(**_):
-        if next(numbers) == request_number:
-            raise CrashError
-
-    events = connection().client.meta.events
-    events.register_first("before-call.dynamodb", die)
-    try:
-        yield
-    finally:
-        events.unregister("before-call.dynamodb", die)
 
 
 #: A repeat brings the same certificate.
@@ -78,8 +58,15 @@ def as_it_should_be(store, owner):
     return reference
 
 
+def counts_right(store, owner) -> bool:
+    """Whether the figures are those of what is held."""
+    held = store.page(owner, CertificateFilter(), now=NOW, limit=20, cursor=None).items
+    return DynamoSummaryStore().read(owner, NOW).figures == figures_of([(one, 1) for one in held], NOW)
+
+
 def change(owner, held):
-    return replace(held, name="changed", tags={"team": "ops", "new": "1"}, resource_group="desk", version=2)
+    changed = {"name": "changed", "tags": {"team": "ops", "new": "1"}, "resource_group": "desk", "deployed": True}
+    return replace(held, version=2, **changed)
 
 
 def add(store, owner, held):
@@ -106,9 +93,9 @@ def delete(store, owner, held):
 
 
 @pytest.mark.parametrize("write", [add, update, renew, delete])
-@pytest.mark.parametrize("request_number", range(8))
-def test_lists_tell_the_truth_after_a_crash_and_a_repeat_ends_the_same(write, request_number):
-    store, owner = DynamoCertificateStore(), ulid()
+@pytest.mark.parametrize("request_number", range(9))
+def test_lists_and_figures_tell_the_truth_after_a_crash_and_a_repeat_ends_the_same(write, request_number):
+    store, owner = DynamoCertificateStore(fold_every=1), ulid()
     held = record(account_id=owner, domains=("one.example.com",), tags={"team": "web"}, resource_group="shop")
     store.add(held, material(held), event(owner))
     try:
@@ -119,6 +106,7 @@ def test_lists_tell_the_truth_after_a_crash_and_a_repeat_ends_the_same(write, re
         reference = as_it_should_be(store, owner)
         for wanted in FILTERS:
             assert listed(store, owner, wanted) == listed(reference, owner, wanted), wanted
+        assert counts_right(store, owner)
         try:
             write(store, owner, held)
         except (Conflict, NotFound):
@@ -127,6 +115,7 @@ def test_lists_tell_the_truth_after_a_crash_and_a_repeat_ends_the_same(write, re
     reference = as_it_should_be(store, owner)
     for wanted in FILTERS:
         assert listed(store, owner, wanted) == listed(reference, owner, wanted), wanted
+    assert counts_right(store, owner)
 
 
 @pytest.mark.parametrize("request_number", range(4))

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from chalicelib.domain.model import Caller, Role
+from chalicelib.domain.model import Caller, Role, Source
 from chalicelib.domain.renewals import PlannedRenewal
 from chalicelib.domain.sync import CHUNK, Chunk, Link, Outcome, Result, SyncJob, SyncSchedule, Wanted
 from chalicelib.functions.private_ca import AuthoritySpec, LeafSpec
@@ -16,7 +16,7 @@ from tests.support.authority import NOW
 from tests.support.capacity import metered
 from tests.support.fake_syncs import MemoryTaskQueue
 from tests.support.moto_service import service_on_moto
-from tests.support.records import event, ulid
+from tests.support.records import event, record, ulid
 from tests.support.tables import moto_aws
 
 CA = ulid()
@@ -42,7 +42,7 @@ def _tables():
 
 @pytest.mark.usefixtures("_tables")
 def test_the_life_of_a_job_costs_what_the_docstrings_say():
-    store, owner = DynamoSyncStore(), ulid()
+    store, owner = DynamoSyncStore(fold_every=10**9), ulid()
     first, second = Chunk(0, wanted(25)), Chunk(1, wanted(CHUNK))
     job = SyncJob(ulid(), owner, "builtin", "here", CA, selected=True, started_by="token", created_at=NOW)
     results = [Result(w.id, Outcome.UPLOADED, certificate_id=w.certificate_id) for w in second.wanted]
@@ -52,7 +52,9 @@ def test_the_life_of_a_job_costs_what_the_docstrings_say():
     assert units(lambda: store.planned(job, None, NOW)) == (0, 1)
     assert units(lambda: store.chunks(owner, job.id, 0, 2)) == (1, 0)
     assert units(lambda: store.active_for(owner, CA)) == (2, 0)
-    assert units(lambda: store.finish_chunk(job, second, results, NOW, event(owner))) == (0, 4 + 2 * 4)
+    brought = [record(account_id=owner, source=Source.PCA, not_after=NOW + timedelta(hours=n)) for n in range(CHUNK)]
+    finish = {"at": NOW, "audit": event(owner), "brought": brought}
+    assert units(lambda: store.finish_chunk(job, second, results, **finish)) == (0, 4 + 2 * 4 + 2)
     assert units(lambda: store.page(owner, limit=10, cursor=None)) == (1, 0)
     assert units(lambda: store.end(job)) == (0, 2)
 

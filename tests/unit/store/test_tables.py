@@ -29,17 +29,15 @@ def test_binding_anew_names_every_table_anew():
         assert {model._get_connection().table_name for model in tables.TABLES} == outer
 
 
-def test_only_remembered_answers_are_forgotten_by_themselves():
+def test_only_remembered_answers_and_old_scans_are_forgotten_by_themselves():
     with moto_aws():
         client = boto3.client("dynamodb", region_name=REGION)
         ending = {}
         for model in tables.TABLES:
             told = client.describe_time_to_live(TableName=model.Meta.table_name)["TimeToLiveDescription"]
             ending[tables.name_of(model)] = told.get("AttributeName")
-    assert {name: attribute for name, attribute in ending.items() if attribute} == {
-        "idempotency": "expires_at",
-        "syncs": "expires_at",
-    }
+    told = {name: attribute for name, attribute in ending.items() if attribute}
+    assert told == dict.fromkeys(("idempotency", "syncs", "scans"), "expires_at")
 
 
 def test_what_must_be_listed_at_once_has_a_local_index():
